@@ -1,0 +1,1 @@
+"""Distillation methods, one a file, and the trainer they share."""

@@ -1,0 +1,106 @@
+"""Names to implementations, through entry points: ours load exactly as a stranger's do."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from autokd.errors import ConfigError, nearest
+
+KINDS = ("families", "data", "teachers", "methods", "pruners", "samplers", "runners", "spaces", "profiles")
+FILE_KINDS = ("spaces", "profiles")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One registered thing, as ``autokd list`` shows it."""
+
+    name: str
+    kind: str
+    summary: str
+    source: str
+
+
+@cache
+def _points(kind: str) -> dict[str, EntryPoint]:
+    return {p.name: p for p in entry_points(group=f"autokd.{kind}")}
+
+
+@cache
+def _files(kind: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for point in _points(kind).values():
+        folder = Path(str(importlib.import_module(point.value).__file__)).parent
+        found |= {f.stem: f for f in sorted(folder.glob("*.yaml"))}
+    return found
+
+
+def names(kind: str) -> list[str]:
+    """Every registered name of a kind."""
+    return sorted(_files(kind) if kind in FILE_KINDS else _points(kind))
+
+
+def yaml_file(kind: str, name: str) -> Path:
+    """The shipped YAML file of a space or profile.
+
+    Raises:
+        ConfigError: No such name; the nearest one is offered.
+    """
+    files = _files(kind)
+    if name not in files:
+        raise ConfigError(f"{kind} must be a registered name or a YAML file", repr(name), nearest(name, files))
+    return files[name]
+
+
+def load(kind: str, name: str) -> Any:
+    """The implementation behind a registered name or a ``package.module:factory``.
+
+    Raises:
+        ConfigError: Unknown name (the nearest is offered), or a module or attribute that cannot be imported.
+    """
+    point = _points(kind).get(name)
+    if point is not None:
+        return point.load()
+    if ":" in name and not name.startswith(("optuna:", "nni:")):
+        return _import(kind, name)
+    raise ConfigError(
+        f"{kind} must be one of the registered names or 'package.module:factory'", repr(name), nearest(name, _points(kind))
+    )
+
+
+def _import(kind: str, name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a person's own module lies beside the study file
+        sys.path.insert(0, here)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(f"{kind} {name!r} must be importable", str(error), f"Is {module}.py in {os.getcwd()} or installed?") from error
+    except AttributeError as error:
+        raise ConfigError(f"{kind} {name!r} must exist", str(error), "Check the name after the colon.") from error
+
+
+def listing(kind: str) -> list[Registered]:
+    """What ``autokd list KIND`` shows: name, kind, one line, where it comes from."""
+    if kind in FILE_KINDS:
+        return [Registered(n, kind, _comment(f), str(f)) for n, f in sorted(_files(kind).items())]
+    rows = []
+    for name, point in sorted(_points(kind).items()):
+        try:
+            doc = (point.load().__doc__ or "").strip().splitlines()
+        except ImportError as error:
+            doc = [f"not available here: {error}"]
+        rows.append(Registered(name, kind, doc[0] if doc else "", point.value))
+    return rows
+
+
+def _comment(file: Path) -> str:
+    first = file.read_text(encoding="utf-8").lstrip().splitlines()[:1]
+    return first[0].lstrip("# ").strip() if first and first[0].startswith("#") else ""

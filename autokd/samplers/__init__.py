@@ -1,0 +1,1 @@
+"""Who proposes candidates: ordinary Optuna samplers, useful in anybody's study."""

@@ -1,0 +1,1 @@
+"""Student families, one a file."""

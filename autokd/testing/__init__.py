@@ -1,0 +1,1 @@
+"""Contract tests that any plug-in can run."""

@@ -1,0 +1,145 @@
+"""What one evaluation is made of: candidate, measurements, stage records, and the record the ledger keeps (stdlib only)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+ParamValue = str | int | float | bool
+
+RECORD_KEY = "autokd:record"
+"""Name of the one user attribute that holds a trial's JSON record."""
+
+
+class Stage(StrEnum):
+    """The stages a candidate goes through, in order."""
+
+    BUILD = "build"
+    SCREEN = "screen"
+    DISTILL = "distill"
+    PRUNE = "prune"
+    EXPORT = "export"
+    QUANTIZE = "quantize"
+    VERIFY = "verify"
+    MEASURE = "measure"
+
+
+class Outcome(StrEnum):
+    """How an evaluation ended; the Optuna state follows from it."""
+
+    MEASURED = "measured"  # COMPLETE
+    INFEASIBLE = "infeasible"  # PRUNED
+    STOPPED = "stopped"  # PRUNED: ended early by halving
+    DUPLICATE = "duplicate"  # PRUNED: the same candidate was evaluated before
+    FAILED = "failed"  # FAIL
+    INTERRUPTED = "interrupted"  # FAIL; its candidate is queued again
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point of the search space: active parameters only."""
+
+    params: Mapping[str, ParamValue]
+
+    def key(self) -> str:
+        """Canonical text of the parameters; equal candidates have equal keys."""
+        return json.dumps(dict(sorted(self.params.items())), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with all that is needed to read it.
+
+    Args:
+        metric: E.g. ``"latency_ms"``.
+        value: The number, in ``unit``.
+        unit: ``"ms"``, ``"bytes"``, ``"ratio"`` ...; empty for a plain count.
+        profile: Hardware profile, or ``None`` where no device is involved.
+        spread: Half-width relative to the value (latency: over blocks), or the standard error of a ratio metric.
+        extra: Further figures of the same measurement, e.g. ``{"p90_ms": .., "count": ..}``.
+    """
+
+    metric: str
+    value: float
+    unit: str
+    profile: str | None = None
+    spread: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``latency_ms@profile``, or the plain metric."""
+        return f"{self.metric}@{self.profile}" if self.profile else self.metric
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A constraint that does not hold: ``amount`` is how far outside, in the metric's unit, above 0."""
+
+    constraint: str
+    value: float
+    amount: float
+
+    def __str__(self) -> str:
+        return f"{self.constraint} must hold, but got {self.value:.6g}"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What a stage cost; ``cached`` when its result was found in the store."""
+
+    stage: str
+    key: str
+    duration_s: float
+    cpu_s: float = 0.0
+    cached: bool = False
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """Everything the ledger keeps of one evaluation beside parameters and objective values."""
+
+    outcome: Outcome
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
+    began_training: bool = False
+    failed_stage: str | None = None
+    cause: str | None = None
+    detail: str | None = None
+    artifact: str | None = None
+    artifact_sha256: str | None = None
+    folder: str | None = None
+    duplicate_of: int | None = None
+    parent: int | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def value(self, name: str) -> float | None:
+        """The value of ``metric`` or ``metric@profile``, or ``None`` when it was not measured."""
+        for m in self.measurements:
+            if m.name == name:
+                return m.value
+        return None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that this evaluation itself spent."""
+        return sum(s.cpu_s for s in self.stages if not s.cached)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialRecord:
+        raw = json.loads(text)
+        raw["outcome"] = Outcome(raw["outcome"])
+        raw["measurements"] = tuple(Measurement(**m) for m in raw.get("measurements", ()))
+        raw["violations"] = tuple(Violation(**v) for v in raw.get("violations", ()))
+        raw["stages"] = tuple(StageRecord(**s) for s in raw.get("stages", ()))
+        known = cls.__dataclass_fields__
+        return cls(**{k: v for k, v in raw.items() if k in known})

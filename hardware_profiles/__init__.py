@@ -1,0 +1,1 @@
+"""Hardware profiles shipped with autokd, one YAML file each."""

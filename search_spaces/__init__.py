@@ -1,0 +1,1 @@
+"""Search spaces shipped with autokd, one YAML file each."""
