@@ -2,4 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autokd.api import open_study as open_study
+    from autokd.api import search as search
+    from autokd.study import Student as Student
+    from autokd.study import Study as Study
+
 __version__ = "0.1.0"
+__all__ = ["Student", "Study", "__version__", "open_study", "search"]
+
+# Resolved on first use: importing autokd loads neither torch nor ray nor optuna.
+_WHERE = {"search": "autokd.api", "open_study": "autokd.api", "Study": "autokd.study", "Student": "autokd.study"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'autokd' has no attribute {name!r}")

@@ -77,19 +77,19 @@ def hypervolume_contributions(
     scales: Sequence[str] | None = None,
     ideal: Values | None = None,
 ) -> np.ndarray:
-    """What each point alone adds to the :func:`hypervolume`: ``(n,)``. Copies share theirs with nobody and add 0 each.
+    """What the :func:`hypervolume` would lose without each point: ``(n,)``. Dominated points and copies: 0.
 
     Raises:
         ValueError: See :func:`hypervolume`.
     """
     gains = _gains(values, reference, directions, scales, ideal)
-    losses = ["maximize"] * gains.shape[1]
-    candidates = np.flatnonzero((gains > 0).all(axis=1) & non_dominated(gains, losses))
-    front = gains[candidates]
-    total = _volume(front)
+    inside = np.flatnonzero((gains > 0).all(axis=1))
+    boxes = gains[inside]
+    front = non_dominated(boxes, ["maximize"] * gains.shape[1])
+    total = _volume(boxes[front])
     added = np.zeros(len(gains))
-    for k, index in enumerate(candidates):
-        added[index] = max(0.0, total - _volume(np.delete(front, k, axis=0)))
+    for k in np.flatnonzero(front):  # what it dominates fills a part of the gap it would leave
+        added[inside[k]] = max(0.0, total - _volume(np.delete(boxes, k, axis=0)))
     return added
 
 

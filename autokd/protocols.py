@@ -258,7 +258,7 @@ class LatencyResult:
 class Meter(Protocol):
     """Times a file on a profile, by name."""
 
-    def measure(self, path: Path, profile: str) -> LatencyResult: ...
+    def measure(self, path: Path, profile: str, quick: bool = False) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

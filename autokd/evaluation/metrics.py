@@ -132,9 +132,10 @@ def _auroc(scores: np.ndarray, targets: np.ndarray) -> Scored:
     """Area under the ROC curve; with more than two classes each against the rest, averaged.
 
     A class that never or always occurs among the targets has no curve and is left out of the average. The standard
-    error comes from the samples' placements: E. DeLong, D. DeLong & D. Clarke-Pearson, "Comparing the areas under two or more
-    correlated receiver operating characteristic curves", Biometrics 44(3), 1988, https://doi.org/10.2307/2531595,
-    carried over to the average by adding each sample's influence on every class's area.
+    error comes from the samples' placements: E. DeLong, D. DeLong & D. Clarke-Pearson, "Comparing the areas under two
+    or more correlated receiver operating characteristic curves", Biometrics 44(3), 1988,
+    https://doi.org/10.2307/2531595, carried over to the average by adding each sample's influence on every class's
+    area.
     """
     probabilities = softmax(scores)
     classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])

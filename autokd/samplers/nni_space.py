@@ -1,4 +1,4 @@
-"""Optuna distributions as coordinates an NNI tuner can move: a search space there, encode and decode between the two."""
+"""Optuna distributions as coordinates that an NNI tuner can move, and back."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+MISSING = object()
+"""Stands for a parameter that a trial does not have."""
+
 
 @dataclass(frozen=True)
 class Axis:
     """One parameter as NNI sees it: a choice of ``size`` numbered options, or a number in [``low``, ``high``].
 
-    NNI is only given ``choice`` and ``uniform``. A logarithmic parameter is moved in its logarithm, an integer or a stepped one
-    as the number of its step with half a step of room at both ends. NNI's own ``q*`` types round to multiples counted from
-    zero and halve the chance of both ends, and its ``randint`` has no order for TPE; a choice is passed by index, so ``None``,
-    booleans and mixed types survive.
+    NNI is only given ``choice`` and ``uniform``. A logarithmic parameter is moved in its logarithm, an integer or a
+    stepped one as the number of its step with half a step of room at both ends. NNI's own ``q*`` types round to
+    multiples counted from zero and halve the chance of both ends, and its ``randint`` has no order for TPE; a choice
+    is passed by index, so ``None``, booleans and mixed types survive.
     """
 
     name: str
@@ -53,21 +56,18 @@ class Axis:
             return {"_type": "choice", "_value": list(range(self.size))}
         return {"_type": "uniform", "_value": [self.low, self.high]}
 
-    def encode(self, value: Any) -> float:
-        """A parameter value to its coordinate; NaN when the distribution does not hold it (a range that was changed)."""
+    def encode(self, values: Sequence[Any]) -> np.ndarray:
+        """Parameter values to coordinates ``(n,)``; NaN for ``MISSING`` and for what the distribution does not hold."""
         d = self.distribution
-        try:
-            internal = d.to_internal_repr(value)
-        except ValueError:
-            return math.nan
-        if not d._contains(internal):
-            return math.nan
-        if isinstance(d, FloatDistribution | IntDistribution):
-            if d.log:
-                return math.log(internal)
-            if d.step is not None:
-                return float(round((internal - d.low) / d.step))
-        return internal
+        if isinstance(d, CategoricalDistribution):
+            index = {choice: float(i) for i, choice in reversed(list(enumerate(d.choices)))}  # 1 == True: first wins
+            return np.array([index.get(v, math.nan) for v in values])
+        assert isinstance(d, FloatDistribution | IntDistribution)
+        x = np.array([math.nan if v is MISSING else v for v in values], dtype=float)
+        x[~((d.low <= x) & (x <= d.high))] = math.nan  # a range that was changed since
+        if d.log:
+            return np.log(x)
+        return x if d.step is None else np.round((x - d.low) / d.step)
 
     def decode(self, coordinate: float) -> Any:
         """A coordinate to the nearest value of the distribution, as a plain Python value."""

@@ -16,11 +16,12 @@ LOG_RANGE = 10.0
 """A cost whose observed values are positive and span more than this factor is taken in its logarithm."""
 
 
-def weights(number: int, objectives: int, offset: Sequence[float] = ()) -> np.ndarray:
+def weights(number: int, objectives: int, offset: Sequence[float] | np.ndarray = ()) -> np.ndarray:
     """The weight vector of trial ``number``: ``(objectives,)``, at least 0, sum 1.
 
-    Consecutive numbers cover the simplex evenly: an additive recurrence with the generalised golden ratio (M. Roberts, "The
-    unreasonable effectiveness of quasirandom sequences", 2018), whose sorted coordinates cut [0, 1] into the weights.
+    Consecutive numbers cover the simplex evenly: an additive recurrence with the generalised golden ratio (M.
+    Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018), whose sorted coordinates cut [0, 1]
+    into the weights.
 
     Args:
         number: Number of the trial.
@@ -65,9 +66,9 @@ def chebyshev(losses: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def violations(constraints: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """``(n,)`` in [0, number of constraints]: each trial's violations, every constraint relative to its largest one seen.
+    """``(n,)``: the sum of each trial's violations, 0 when there are none.
 
-    So bytes and milliseconds weigh the same. 0 means that nothing is violated.
+    Every constraint counts relative to its largest violation, so bytes and milliseconds weigh the same.
     """
     total = np.zeros(len(constraints))
     for name in sorted({name for c in constraints for name in c}):

@@ -1,0 +1,258 @@
+"""What the commands and ``import autokd`` offer beside Study: search from a file, a dict or keywords; files; listings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autokd import registry
+from autokd.config import StudyConfig, from_dict, from_yaml
+from autokd.errors import ConfigError, HardwareError, StudyError, UserError, nearest
+from autokd.ledger import Ledger, storage_url
+from autokd.plan import Plan, make_plan
+from autokd.progress import Watcher
+from autokd.study import Study, difference, forget_folder, home_of, list_studies, writable
+
+SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
+
+
+def search(
+    study: str | Path | Mapping[str, Any] | None = None,
+    *,
+    watcher: Watcher | None = None,
+    storage: str | None = None,
+    ray_address: str | None = None,
+    **keys: Any,
+) -> Study:
+    """Run a search and return its study.
+
+    Args:
+        study: Path of a study file, a mapping of its keys, or nothing when ``keys`` say it all.
+        watcher: Is told of progress; silent by default.
+        storage: The ledger's URL or file.
+        ray_address: A Ray cluster to join.
+        **keys: Keys of the study file; they replace those of ``study``.
+
+    Raises:
+        UserError: Law, value, mend.
+    """
+    if isinstance(study, str | Path):
+        config = from_yaml(Path(study))
+        if keys:
+            config = from_dict(config.model_dump(exclude_none=True) | keys)
+    else:
+        config = from_dict({**(study or {}), **keys})
+    if storage:
+        config = _stored(config, storage)
+    done, _ = search_plan(make_plan(config), watcher=watcher, ray_address=ray_address)
+    return done
+
+
+def open_study(name: str, storage: str | None = None) -> Study:
+    """An existing study by name."""
+    return Study.open(name, storage)
+
+
+def _stored(config: StudyConfig, url: str) -> StudyConfig:
+    return config.model_copy(update={"storage": config.storage.model_copy(update={"url": url})})
+
+
+def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | None = None) -> tuple[Study, str]:
+    """Create the study (or go on with the same one) and search. Returns it and why it ended.
+
+    Nothing is written to the ledger before data, devices and constraints were found possible.
+
+    Raises:
+        StudyError: The name belongs to a study with another configuration.
+        UserError: Data, teacher, device or constraints cannot serve.
+    """
+    url = storage_url(plan.config.storage.url)
+    tell = watcher.tell if watcher else _nothing
+    if Ledger.exists(url, plan.config.name):
+        study = Study.open(plan.config.name, url)
+        if study.plan.fingerprint() != plan.fingerprint():
+            what = difference(study.plan, plan)
+            mend = "Give it another `name`, or go on with the old one: `autokd resume`."
+            raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
+        study.plan = plan
+        study.ledger.set_attr("autokd:plan", plan.to_json())
+        tell(f"study {plan.config.name} is in the ledger: going on with it", None)
+    else:
+        _check_before(plan, url, tell)
+        study = Study.create(plan, url)
+    return study, study.search(watcher, ray_address)
+
+
+def _nothing(text: str, share: float | None) -> None:
+    return None
+
+
+def _check_before(plan: Plan, url: str, tell: Callable[[str, float | None], None]) -> None:
+    """All that can be refused before the study is in the ledger."""
+    from autokd.evaluation.preflight import open_untaught, probe, refuse_impossible
+    from autokd.evaluation.prepare import device_of, load_data
+    from autokd.evaluation.teaching import obtain_teacher
+    from autokd.hardware.profile import check_host
+
+    for profile in plan.profiles:
+        check_host(profile)
+    home = home_of(plan, url)
+    root = home.parent.parent
+    with writable(root):
+        home.mkdir(parents=True, exist_ok=True)
+    parts = None
+    try:
+        with writable(root):
+            tell("data", None)
+            dataset = load_data(plan, root, tell)
+            if plan.config.teacher.kind != "family":
+                tell("teacher", None)
+                from contextlib import nullcontext
+
+                obtain_teacher(plan, dataset, root / "teachers", device_of(plan), nullcontext, tell)
+            parts = open_untaught(plan, dataset, root, home)
+            count = 24 if any(not c.needs_training for c in plan.constraints) else 4
+            found, failed = probe(plan, parts, count, tell)
+            refuse_impossible(plan, found, failed)
+    except UserError:
+        forget_folder(home)
+        raise
+    finally:
+        if parts is not None:
+            parts.close()
+
+
+def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) -> Any:
+    """The pre-flight of a plan (:class:`autokd.evaluation.preflight.Preflight`); leaves no study and no files behind."""
+    import tempfile
+
+    from autokd.evaluation.preflight import open_untaught, preflight
+    from autokd.evaluation.prepare import load_data
+    from autokd.hardware.profile import check_host
+
+    for profile in plan.profiles:
+        check_host(profile)
+    with tempfile.TemporaryDirectory(prefix="autokd-dry-run-") as name:
+        root = Path(name)
+        tell("data", None)
+        dataset = load_data(plan, root, tell)
+        parts = open_untaught(plan, dataset, root, root / "studies" / "dry-run")
+        try:
+            return preflight(plan, parts, plan.concurrency, tell)
+        finally:
+            parts.close()
+
+
+def measure_file(file: Path, profiles: Sequence[str]) -> list[dict[str, Any]]:
+    """Size, MACs, parameters, and latency and memory of an ONNX file on each profile.
+
+    Raises:
+        UserError: Not an ONNX file, or the host cannot stand for a profile.
+        StageFailure: It could not be timed.
+    """
+    from autokd.evaluation.costs import file_costs
+    from autokd.hardware.latency import LatencyMeter
+    from autokd.hardware.profile import check_host, load_profile
+    from autokd.hardware.quiet import Quiet
+
+    if not file.is_file():
+        raise ConfigError("the file must exist", str(file))
+    loaded = [load_profile(p) for p in profiles]
+    for profile in loaded:
+        check_host(profile)
+    with LatencyMeter(loaded, Quiet()) as meter:
+        return [asdict(m) for m in file_costs(file, loaded, meter)]
+
+
+def verify_file(file: Path, name: str, storage: str | None) -> dict[str, Any]:
+    """Whether a file is one that the study measured, and scores the validation split as it did then."""
+    import numpy as np
+
+    from autokd.deployment.verify import scores
+    from autokd.evaluation.dataset_store import open_dataset
+    from autokd.files import file_sha256
+
+    if not file.is_file():
+        raise ConfigError("the file must exist", str(file))
+    study = Study.open(name, storage)
+    digest = file_sha256(file)
+    twin = next((m for m in study.members() if m.record.artifact_sha256 == digest), None)
+    facts = study.ledger.attr("autokd:facts")
+    if facts is None:
+        raise StudyError("the study must have been prepared", name, "Run `autokd resume`.")
+    dataset = open_dataset(Path(facts["data"]["folder"]))
+    index = dataset.splits.validation
+    found = scores(file, np.asarray(dataset.inputs[index]))
+    if found.shape != (len(index), len(dataset.classes)):
+        raise ConfigError(f"the file's scores must have shape {(len(index), len(dataset.classes))}", found.shape)
+    accuracy = float((found.argmax(1) == dataset.targets[index]).mean())
+    recorded = twin.record.value("accuracy") if twin else None
+    same = recorded is not None and abs(accuracy - recorded) <= 1.0 / len(index)
+    return {
+        "ok": bool(twin is not None and same),
+        "file": str(file),
+        "sha256": digest,
+        "trial": twin.number if twin else None,
+        "accuracy": accuracy,
+        "recorded_accuracy": recorded,
+        "samples": len(index),
+    }
+
+
+def listing(kind: str, storage: str | None = None) -> list[dict[str, Any]]:
+    """Rows of ``autokd list``: name, kind, summary, source.
+
+    Raises:
+        ConfigError: Unknown kind.
+    """
+    if kind not in SHOWN:
+        raise ConfigError("`autokd list` must be asked for one kind", repr(kind), nearest(kind, SHOWN))
+    if kind == "studies":
+        rows = list_studies(storage)
+        url = storage_url(storage)
+        return [
+            {"name": r["name"], "kind": kind, "summary": f"{r['state']}, {r['trials']} trials", "source": url} for r in rows
+        ]
+    return [asdict(r) for r in registry.listing(kind)]
+
+
+def doctor() -> dict[str, Any]:
+    """Facts of this host and checks that autokd can do its work here."""
+    from autokd.evaluation.doctor import examine
+
+    return examine()
+
+
+def serve_dashboard(study: str | None, storage: str | None, port: int, host: str, open_browser: bool) -> int:
+    """Run Streamlit on the dashboard until it is stopped; returns its exit code.
+
+    Raises:
+        HardwareError: The port is taken.
+    """
+    import socket
+
+    import autokd.dashboard
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HardwareError("the dashboard needs a free port", f"{host}:{port}: {error.strerror}", "Give --port.") from None
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        sys.stderr.write(f"warning: everybody who reaches {host} can read these studies\n")
+    page = Path(str(autokd.dashboard.__file__)).parent / "app.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.address", host, "--server.port", str(port)]
+    command += ["--server.headless", "false" if open_browser else "true", "--browser.gatherUsageStats", "false"]
+    command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host]
+    environment = os.environ | {"AUTOKD_DASHBOARD_STORAGE": storage_url(storage), "AUTOKD_DASHBOARD_STUDY": study or ""}
+    sys.stderr.write(f"Dashboard: http://{host}:{port}  (Ctrl-C ends it)\n")
+    try:
+        return subprocess.call(command, env=environment)
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,307 @@
+"""Everything a person may write in a study file: strict, with errors that name file, line, law, value and mend."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autokd import registry, yaml_file
+from autokd.errors import ConfigError, nearest
+
+TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "name")
+EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
+"""Blocks that may change between `search` and `resume`: they decide how and how long, never what a trial's result is."""
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(BaseModel):
+    """``data:`` which source, where, and the source's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    source: str = Field(description="digits, fashion_mnist, image_folder, npz, csv, or package.module:factory")
+    path: str | None = Field(None, description="file or folder, for sources that read one")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TrainingConfig(_Block):
+    """``training:`` how every student is trained; each key may be a searched parameter instead."""
+
+    samples: int | None = Field(None, ge=1, description="training samples seen in all (default: 20 epochs)")
+    epochs: float | None = Field(None, gt=0, description="the same, in passes over the train split")
+    batch_size: int = Field(128, ge=1, description="samples a step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) or adamw")
+    lr: float = Field(0.2, gt=0, description="peak rate of the one-cycle schedule")
+    weight_decay: float = Field(5e-4, ge=0, description="not applied to biases and norms")
+    augment: str = Field("auto", description="seeded augmentation: auto, none, shift, shift_flip, crop_flip, noise")
+    views: int = Field(4, ge=1, le=64, description="seeded views of the train split; the teacher scores each once")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy term")
+    tune_samples: int | None = Field(None, ge=0, description="samples after pruning (default: 30 % of samples)")
+    tune_lr: float | None = Field(None, gt=0, description="peak rate after pruning (default: half of lr)")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingConfig:
+        if self.samples is not None and self.epochs is not None:
+            raise ValueError("`samples` and `epochs` say the same thing: give one")
+        return self
+
+    def total_samples(self, size: int) -> int:
+        """Samples seen in all, for a train split of ``size``."""
+        if self.samples is not None:
+            return self.samples
+        return round((self.epochs or 20) * size)
+
+
+class TeacherInput(_Block):
+    """``teacher.input:`` how the teacher wants the raw input, if not as it is."""
+
+    scale: float | None = None
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
+    layout: Literal["NCHW", "NHWC", "NF"] | None = None
+    size: int | list[int] | None = None
+
+
+class TeacherConfig(BaseModel):
+    """``teacher:`` exactly one of ``family``, ``torch``, ``onnx`` (or a plug-in's kind), and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    params: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingConfig = TrainingConfig()
+    weights: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    input: TeacherInput | None = None
+    output: str | None = None
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherConfig:
+        kinds = registry.names("teachers")
+        extra = self.model_extra or {}
+        for key in extra:
+            if key not in kinds:
+                raise ValueError(f"unknown key {key!r} in teacher. {nearest(key, (*kinds, *TEACHER_OPTIONS))}")
+        if len(extra) != 1:
+            raise ValueError(f"a teacher must be exactly one of {', '.join(kinds)}, but got {', '.join(extra) or 'none'}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        return next(iter(self.model_extra or {}))
+
+    @property
+    def target(self) -> str:
+        """The family's name, the factory, or the file."""
+        return str((self.model_extra or {})[self.kind])
+
+    def options(self) -> dict[str, Any]:
+        """What a teacher loader reads."""
+        return self.model_dump(exclude_none=True)
+
+
+class DistillationConfig(BaseModel):
+    """``distillation:`` the method where the space does not search it, and its keyword arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    method: str = "kd"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class BudgetConfig(_Block):
+    """``budget:`` when to stop; the first that is reached ends the search."""
+
+    trials: int | None = Field(30, ge=1, description="trials that began training")
+    wall_s: float | None = Field(None, gt=0, description="seconds on the clock")
+    cpu_s: float | None = Field(None, gt=0, description="CPU seconds spent in trials")
+    trial_s: float = Field(1800.0, gt=0, description="longest time of one trial; then it failed with `timeout`")
+    failures_in_a_row: int = Field(5, ge=1, description="the same failure so many times in a row stops the study")
+
+
+class ResourcesConfig(_Block):
+    """``resources:`` obeyed by the trials, the teacher and the bank."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpus_per_trial: int = Field(1, ge=1)
+    gpus_per_trial: float = Field(0.0, ge=0)
+    memory_gb: float | None = Field(None, gt=0, description="most memory of one trial (default: its share of 90 %)")
+
+
+class StorageConfig(_Block):
+    """``storage:`` the ledger and the folder of trials, stages, teacher and bank."""
+
+    url: str | None = None
+    path: str | None = None
+    max_gb: float = Field(5.0, gt=0)
+
+
+class StudyConfig(_Block):
+    """A whole study file."""
+
+    name: str = Field(min_length=1, max_length=100)
+    data: DataConfig
+    teacher: TeacherConfig
+    space: str | dict[str, Any]
+    hardware: list[str] = Field(min_length=1)
+    objectives: list[str] = Field(min_length=2, max_length=3)
+    constraints: list[str] = Field(default_factory=list)
+    sampler: str = "optuna:tpe"
+    runner: str = "ray"
+    concurrency: int | Literal["auto"] = "auto"
+    budget: BudgetConfig = BudgetConfig()
+    training: TrainingConfig = TrainingConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    reference_point: dict[str, float] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    storage: StorageConfig = StorageConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w][\w .+-]*", name) or name.endswith((".", " ")):
+            raise ValueError("a study's name names a folder: letters, digits, space and . + - _ only")
+        return name
+
+    @field_validator("concurrency")
+    @classmethod
+    def _some(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or auto")
+        return value
+
+    def fingerprint(self) -> str:
+        """Canonical text of what decides results; two configurations of one study must agree on it."""
+        return json.dumps(self.model_dump(exclude=set(EDITABLE)), sort_keys=True)
+
+
+def from_yaml(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """A study file with ``--set`` applied.
+
+    Raises:
+        ConfigError: Names file, line, law, value and mend.
+    """
+    raw, lines = yaml_file.read(path)
+    if not isinstance(raw, Mapping):
+        raise ConfigError("a study file must be a mapping", type(raw).__name__, "`autokd init` writes one.", str(path), 1)
+    return from_dict(raw, overrides, file=str(path), lines=lines, base=path.parent)
+
+
+def from_dict(
+    raw: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    file: str | None = None,
+    lines: yaml_file.Lines | None = None,
+    base: Path | None = None,
+) -> StudyConfig:
+    """A configuration from plain values; paths are made absolute (against the current folder, then ``base``)."""
+    values = copy.deepcopy(dict(raw))
+    for text in overrides:
+        apply_override(values, text)
+    try:
+        config = StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise _readable(error, file, lines or {}) from None
+    return _absolute(config, base)
+
+
+def apply_override(values: dict[str, Any], text: str) -> None:
+    """Apply one ``dotted.key=value`` in place; the value is YAML.
+
+    Setting one kind of teacher replaces the other, and setting ``samples`` replaces ``epochs``.
+    """
+    key, equals, value_text = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError("--set must be key=value", repr(text), "E.g. --set budget.trials=50.")
+    value = yaml_file.scalar(value_text)
+    if path[0] == "teacher" and len(path) == 2 and path[1] in registry.names("teachers"):
+        before = values.get("teacher")
+        if not isinstance(before, Mapping) or path[1] not in before:
+            values["teacher"] = {}
+    here = values
+    for part in path[:-1]:
+        below = here.get(part)
+        if below is None:
+            below = here[part] = {}
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {key} must name a key of a mapping", f"{part} = {below!r}")
+        here = below
+    if path[-1] in ("samples", "epochs"):
+        here.pop("samples", None)
+        here.pop("epochs", None)
+    here[path[-1]] = value
+
+
+def _absolute(config: StudyConfig, base: Path | None) -> StudyConfig:
+    def absolute(text: str | None) -> str | None:
+        if text is None or Path(text).is_absolute():
+            return text
+        for folder in (Path.cwd(), base):
+            if folder is not None and (folder / text).exists():
+                return str((folder / text).resolve())
+        return str(Path.cwd() / text)
+
+    update: dict[str, Any] = {}
+    if config.data.path:
+        update["data"] = config.data.model_copy(update={"path": absolute(config.data.path)})
+    teacher: dict[str, Any] = {}
+    if config.teacher.weights:
+        teacher["weights"] = absolute(config.teacher.weights)
+    if config.teacher.kind == "onnx":
+        teacher["onnx"] = absolute(config.teacher.target)
+    if teacher:
+        dumped = config.teacher.model_dump() | teacher
+        update["teacher"] = TeacherConfig.model_validate(dumped)
+    hardware = [str(absolute(h)) if h.endswith((".yaml", ".yml")) else h for h in config.hardware]
+    return config.model_copy(update=update | {"hardware": hardware})
+
+
+def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) -> ConfigError:
+    """The first validation error as one message with law, value and mend."""
+    first = error.errors()[0]
+    path = tuple(p for p in first["loc"] if not (isinstance(p, str) and p.startswith(("dict[", "literal[", "int", "str"))))
+    where = ".".join(str(p) for p in path)
+    line = yaml_file.line_of(path, lines)
+    kind, given = first["type"], first.get("input")
+    if kind == "extra_forbidden":
+        return ConfigError("unknown key", repr(where), nearest(str(path[-1]), _keys(path[:-1])), file, line)
+    if kind == "missing":
+        return ConfigError(f"{where!r} must be given", "nothing", "`autokd init` shows every key.", file, line)
+    if path == ("objectives",) and kind == "too_short":
+        return ConfigError(
+            "a study needs two or three objectives",
+            given,
+            "With a single goal, name the other as well, or put it into `constraints`.",
+            file,
+            line,
+        )
+    if path == ("hardware",) and kind == "too_short":
+        mend = "Name a profile, e.g. [cpu_1_thread]; `autokd list profiles` shows them."
+        return ConfigError("`hardware` must name at least one profile", given, mend, file, line)
+    message = first["msg"].removeprefix("Value error, ")
+    law = f"{where}: {message}" if where else message
+    return ConfigError(law, None if kind == "value_error" and isinstance(given, Mapping) else repr(given), None, file, line)
+
+
+def _keys(path: tuple[Any, ...]) -> list[str]:
+    model: Any = StudyConfig
+    for part in path:
+        annotation = model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,108 @@
+"""An interrupted training, on disk: one safetensors file, its scalars as JSON in the header; nothing is pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from autokd.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back: ``tensors`` by prefixed name, and the ``scalars`` that were given to :func:`save`."""
+
+    tensors: Mapping[str, torch.Tensor]
+    scalars: Mapping[str, Any]
+
+
+def save(
+    path: Path,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scalars: Mapping[str, Any],
+    **more: torch.Tensor,
+) -> None:
+    """Writes weights, optimizer state, random state, ``more`` tensors and ``scalars`` in one atomic step.
+
+    One file, so that weights and scalars can never belong to different moments.
+
+    Raises:
+        StorageError: The disk is full or read-only.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"optim.{i}.{name}": value for i, name, value in _state(optimizer)}
+    tensors |= {f"more.{name}": value for name, value in more.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    # cloned: safetensors takes neither shared nor strided storage, and tied weights share theirs
+    flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(to_bytes(flat, metadata={"key": key, "scalars": json.dumps(dict(scalars))}))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError(
+            "The disk must take a checkpoint", f"{path}: {error.strerror}", "Free some space."
+        ) from error
+
+
+def load(path: Path, key: str) -> Checkpoint | None:
+    """The checkpoint at ``path``, or ``None`` when there is none, it is damaged, or belongs to another training."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("key") != key:
+                return None
+            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, json.loads(header["scalars"]))  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return None
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Puts weights, optimizer state and random state back, bit for bit."""
+    tensors = checkpoint.tensors
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    for index, parameter in enumerate(_parameters(optimizer)):
+        prefix = f"optim.{index}."
+        for name in [n for n in tensors if n.startswith(prefix)]:
+            value = tensors[name]
+            # fused kernels walk raw memory: the state must lie in the parameter's own memory format
+            own = torch.empty_like(parameter if value.ndim else value, device=parameter.device, requires_grad=False)
+            optimizer.state[parameter][name.removeprefix(prefix)] = own.copy_(value)
+    torch.set_rng_state(tensors["random.cpu"])
+    device = next(model.parameters()).device
+    if device.type == "cuda" and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _state(optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, str, torch.Tensor]]:
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                yield index, name, value

@@ -1,0 +1,46 @@
+"""What surrounds a training: a random state of its own, weights laid out for speed, memory errors by one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from autokd.errors import StageFailure
+
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+@contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """Torch's random state starts from ``seed`` inside; the caller's comes back afterwards."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def memory_errors_named() -> Iterator[None]:
+    """Turns "no memory left", however a runtime words it, into a :class:`StageFailure` that may be retried."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or any(hint in text.lower() for hint in _NO_MEMORY):
+            detail = text.splitlines()[0][:200] if text else type(error).__name__
+            raise StageFailure("distill", "out_of_memory", detail) from error
+        raise
+
+
+@contextmanager
+def channels_last(model: nn.Module, device: str) -> Iterator[None]:
+    """The model on ``device``, convolutions 1.1-1.6 times faster; then on the CPU, contiguous, in eval mode again."""
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.zero_grad(set_to_none=True)
+        model.eval()

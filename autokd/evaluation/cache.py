@@ -1,0 +1,85 @@
+"""The stage store: results under the hash of everything they depend on, so that equal work is never done twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from autokd.files import folder_bytes, read_json, write_json
+
+RESULT = "result.json"
+
+
+class StageStore:
+    """A folder of finished stages, ``<stage>-<key>/``, each with its files and a ``result.json``.
+
+    An entry appears by one rename, so a reader never sees half of one. Work in progress lives in ``<stage>-<key>.work``
+    and survives a crash: a stage that keeps a checkpoint there goes on from it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, stage: str, key: str) -> Path:
+        return self.folder / f"{stage}-{key[:40]}"
+
+    def find(self, stage: str, key: str) -> dict[str, Any] | None:
+        """The result of a finished stage, or ``None``; a hit makes the entry young for :meth:`shrink`."""
+        folder = self.path(stage, key)
+        result = read_json(folder / RESULT)
+        if result is not None:
+            os.utime(folder)
+        return result
+
+    @contextmanager
+    def working(self, stage: str, key: str) -> Iterator[Path]:
+        """The folder to work in, under a lock that other trials after the same result wait for."""
+        final = self.path(stage, key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{final}.lock"):
+            work = Path(f"{final}.work")
+            work.mkdir(exist_ok=True)
+            yield work
+
+    def commit(self, stage: str, key: str, result: dict[str, Any]) -> Path:
+        """Make the work folder of a key its entry."""
+        final = self.path(stage, key)
+        work = Path(f"{final}.work")
+        write_json(work / RESULT, result)
+        os.replace(work, final)
+        return final
+
+    def entries(self) -> list[Path]:
+        if not self.folder.exists():
+            return []
+        return [p for p in self.folder.iterdir() if p.is_dir()]
+
+    def drop(self, keep: Iterable[Path] = ()) -> int:
+        """Remove every entry but ``keep``; returns the bytes freed."""
+        kept = {p.resolve() for p in keep}
+        freed = 0
+        for entry in self.entries():
+            if entry.resolve() not in kept:
+                freed += folder_bytes(entry)
+                shutil.rmtree(entry, ignore_errors=True)
+                Path(f"{entry}.lock").unlink(missing_ok=True)
+        return freed
+
+    def shrink(self, max_bytes: int, young_s: float = 600.0) -> int:
+        """Drop the entries that were not used for longest until the store fits; never one used in the last minutes."""
+        ages = sorted((p.stat().st_mtime, folder_bytes(p), p) for p in self.entries() if not p.name.endswith(".work"))
+        total = sum(size for _, size, _ in ages)
+        freed = 0
+        for used, size, entry in ages:
+            if total - freed <= max_bytes or time.time() - used < young_s:
+                break
+            shutil.rmtree(entry, ignore_errors=True)
+            freed += size
+        return freed

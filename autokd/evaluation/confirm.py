@@ -1,0 +1,72 @@
+"""The test split, read once for the students of the front, after the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autokd.deployment.verify import scores as file_scores
+from autokd.errors import StudyError
+from autokd.evaluation import work
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.teaching import obtain_teacher
+from autokd.files import digest, file_sha256
+from autokd.plan import Plan
+from autokd.results import Member
+
+
+def confirm(
+    plan: Plan, home: Path, waiting: Sequence[Member], tell: Callable[[str, float | None], None]
+) -> Iterator[tuple[Member, dict[str, float]]]:
+    """Quality of each member's file on the test split, with standard errors as ``<metric>_se``.
+
+    Raises:
+        StudyError: A file is gone or was changed since it was measured.
+    """
+    parts = Parts.open(home)
+    try:
+        index = parts.dataset.splits.test
+        inputs, targets = np.asarray(parts.dataset.inputs[index]), np.asarray(parts.dataset.targets[index])
+        metrics = work.wanted_metrics(parts)
+        teacher = _teacher_test(parts, home, inputs, tell) if "agreement" in metrics else None
+        for place, member in enumerate(waiting):
+            tell("confirm on the test split", place / len(waiting))
+            with parts.pace():
+                scores = file_scores(checked_file(member), inputs)
+            found = {}
+            for m in work.qualities(metrics, scores, targets, teacher):
+                found[m.metric] = m.value
+                found[f"{m.metric}_se"] = float(m.spread or 0.0)
+            yield member, found
+    finally:
+        parts.close()
+
+
+def checked_file(member: Member) -> Path:
+    """The member's ONNX file, provided that it is the one that was measured.
+
+    Raises:
+        StudyError: It is gone or was changed.
+    """
+    path = Path(member.artifact or "")
+    if not member.artifact or not path.is_file():
+        mend = "Was it removed by `autokd gc`? The front's files are kept."
+        raise StudyError(f"the file of trial {member.number} must be there", str(path), mend)
+    if file_sha256(path) != member.record.artifact_sha256:
+        raise StudyError(f"the file of trial {member.number} must be the measured one", f"{path} was changed")
+    return path
+
+
+def _teacher_test(
+    parts: Parts, home: Path, inputs: np.ndarray, tell: Callable[[str, float | None], None]
+) -> np.ndarray:
+    """The teacher's logits on the test split, computed once."""
+    root = home.parent.parent
+    place = root / "banks" / f"test-{digest([parts.setup.teacher, parts.dataset.fingerprint])[:32]}.npy"
+    if not place.exists():
+        teacher = obtain_teacher(parts.plan, parts.dataset, root / "teachers", parts.device, parts.pace, tell)
+        np.save(place, teacher.logits(inputs).astype(np.float32), allow_pickle=False)
+    found: np.ndarray = np.load(place, allow_pickle=False)
+    return found

@@ -1,0 +1,65 @@
+"""Train a chosen student on with the teacher, and ship it as a child of its trial."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from autokd.errors import StudyError
+from autokd.evaluation import work
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.pipeline import Evaluation
+from autokd.evaluation.recipe import make_recipe, method_of
+from autokd.evaluation.stages import Stored, TrialDir
+from autokd.results import Member
+from autokd.trial import Candidate, Outcome, Stage, TrialRecord
+
+LR_SHARE = 0.5
+"""The student goes on at half its peak rate: enough to move, not enough to forget."""
+
+
+def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> TrialRecord:
+    """Train a measured student on for ``samples`` samples, then export, verify and measure it.
+
+    Raises:
+        StudyError: Its weights are no longer in the stage store.
+        StageFailure: A stage failed.
+    """
+    run = Evaluation(parts, Candidate(member.params), trial)
+    config, space = parts.plan.config, parts.plan.space
+    shape = space.of_stage(Stage.BUILD, member.params)
+    training = space.of_stage(Stage.DISTILL, member.params)
+    before = trained_stage(member, parts)
+    recipe = make_recipe(config.training, training, len(parts.train_targets))
+    recipe = replace(recipe, samples=samples, lr=recipe.lr * LR_SHARE)
+    method, options = method_of(config.distillation, training)
+    with trial.guard(Stage.BUILD):
+        student = work.restore(parts, shape, before)
+    stored = trial.stage(
+        Stage.DISTILL,
+        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
+        work.distill_reads(parts, recipe, method, options) | {"goes_on": True},
+        before,
+    )
+    run.began_training = True
+    run.notes["trained_on"] = samples
+    run.ship(stored, shape, run.bits)
+    return run.record(Outcome.MEASURED, violations=run.violations(trained=True), parent=member.number)
+
+
+def trained_stage(member: Member, parts: Parts) -> Stored:
+    """The stage that holds a member's final torch weights.
+
+    Raises:
+        StudyError: It was dropped from the store.
+    """
+    wanted: Any = None
+    for record in member.record.stages:
+        if record.stage in (Stage.DISTILL, Stage.PRUNE):
+            wanted = record
+    if wanted is not None:
+        value = parts.store.find(wanted.stage, wanted.key)
+        if value is not None:
+            return Stored(Stage(wanted.stage), wanted.key, parts.store.path(wanted.stage, wanted.key), value)
+    mend = "`storage.max_gb` or `autokd gc` dropped them; the front's are kept by gc."
+    raise StudyError(f"the weights of trial {member.number} must be in the stage store", "nothing", mend)

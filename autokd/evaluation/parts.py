@@ -1,0 +1,176 @@
+"""What every evaluation of a study shares: plan, data, teacher outputs, meter, store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autokd import registry
+from autokd.data.augment import SeededViews
+from autokd.errors import StudyError
+from autokd.evaluation.cache import StageStore
+from autokd.evaluation.dataset_store import open_dataset
+from autokd.files import digest, file_sha256, read_json
+from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.quiet import Quiet
+from autokd.plan import Plan
+from autokd.protocols import Dataset, Recipe
+from autokd.students.raw_input import RawInput
+from autokd.teachers.bank import TeacherBank
+from autokd.trial import ParamValue
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SETUP = "setup.json"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the driver prepared, in plain values that a worker on another host can read.
+
+    Args:
+        plan: The plan's JSON.
+        dataset: Folder of the split data.
+        device: ``"cpu"`` or ``"cuda"``.
+        teacher: Fingerprint of the teacher, or ``None``.
+        banks: Folder of the teacher's outputs, by augmentation.
+        validation: File of the teacher's logits on the validation split, or ``None``.
+    """
+
+    plan: str
+    dataset: str
+    device: str
+    teacher: str | None = None
+    banks: Mapping[str, str] = field(default_factory=dict)
+    validation: str | None = None
+
+
+@dataclass
+class Parts:
+    """One study's shared parts, opened once in each worker.
+
+    Args:
+        plan: The plan.
+        dataset: Data and splits, memory-mapped.
+        home: The study's folder.
+        setup: Where the teacher's outputs are.
+        meter: Times files on the profiles.
+        quiet: Keeps work and timing on this host apart.
+    """
+
+    plan: Plan
+    dataset: Dataset
+    home: Path
+    setup: Setup
+    meter: LatencyMeter
+    quiet: Quiet
+
+    @classmethod
+    def open(cls, home: Path) -> Parts:
+        """The parts of a prepared study.
+
+        Raises:
+            StudyError: The folder holds no prepared study.
+        """
+        raw = read_json(home / SETUP)
+        if raw is None:
+            raise StudyError("the study must be prepared before its trials run", str(home / SETUP), "Run `autokd resume`.")
+        setup = Setup(**raw)
+        plan = Plan.from_json(setup.plan)
+        quiet = Quiet()
+        return cls(plan, open_dataset(Path(setup.dataset)), home, setup, LatencyMeter(plan.profiles, quiet), quiet)
+
+    @cached_property
+    def store(self) -> StageStore:
+        return StageStore(self.home / "stages")
+
+    @property
+    def device(self) -> str:
+        return self.setup.device
+
+    def pace(self) -> AbstractContextManager[None]:
+        return self.quiet.working()
+
+    @cached_property
+    def train_targets(self) -> np.ndarray:
+        return np.asarray(self.dataset.targets[self.dataset.splits.train])
+
+    @cached_property
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Raw inputs and targets of the validation split."""
+        index = self.dataset.splits.validation
+        return np.asarray(self.dataset.inputs[index]), np.asarray(self.dataset.targets[index])
+
+    @cached_property
+    def calibration(self) -> np.ndarray:
+        return np.asarray(self.dataset.inputs[self.dataset.splits.calibration])
+
+    @cached_property
+    def teacher_validation(self) -> np.ndarray | None:
+        """The teacher's logits on the validation split."""
+        if self.setup.validation is None:
+            return None
+        return np.load(self.setup.validation, allow_pickle=False)
+
+    def views(self, recipe: Recipe) -> SeededViews:
+        return SeededViews(self.dataset, recipe.augment, self.plan.config.seed, recipe.views)
+
+    def bank(self, augment: str) -> TeacherBank:
+        """The teacher's cached outputs under an augmentation."""
+        return TeacherBank.open(Path(self.setup.banks[augment]))
+
+    def build(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
+        """An untrained module that reads raw input; the same seed gives the same weights."""
+        return build_module(family, params, self.dataset, self.plan.config.seed)
+
+    @cached_property
+    def family_key(self) -> str:
+        return family_key(self.plan.space.family, self.dataset)
+
+    def close(self) -> None:
+        self.meter.close()
+
+
+def build_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset, seed: int) -> RawInput:
+    """An untrained student of a family around the data's raw input.
+
+    Raises:
+        ConfigError: The family refuses a parameter.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    return RawInput(family_builder(family)(dict(params), dataset.spec, len(dataset.classes)), dataset.spec)
+
+
+def family_builder(family: str) -> Any:
+    """The ``build`` of a registered family, or the person's own callable."""
+    found = registry.load("families", family)
+    if isinstance(found, type):
+        found = found()
+    return found.build if hasattr(found, "build") else found
+
+
+def family_key(family: str, dataset: Dataset) -> str:
+    """What a built module depends on beside its parameters; a person's own module counts with its source."""
+    source = ""
+    if ":" in family:
+        import inspect
+
+        file = inspect.getsourcefile(inspect.unwrap(registry.load("families", family)))
+        source = file_sha256(Path(file)) if file else ""
+    return digest([family, source, dataset.spec.to_dict(), len(dataset.classes)])
+
+
+def prune_groups(module: nn.Module) -> dict[str, list[nn.Module]] | None:
+    """The groups that ``prune_<group>`` ratios name, if the family declares them."""
+    inner = getattr(module, "model", module)
+    groups = getattr(inner, "prune_groups", None)
+    return groups() if callable(groups) else None

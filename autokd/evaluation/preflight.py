@@ -1,0 +1,214 @@
+"""Before the search: how fast and how slow candidates are, whether the constraints can be met, what it will cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from autokd.errors import ConfigError, StageFailure, StudyError
+from autokd.evaluation import work
+from autokd.evaluation.dataset_store import save_dataset
+from autokd.evaluation.parts import Parts, Setup
+from autokd.evaluation.prepare import device_of, recipes
+from autokd.evaluation.recipe import make_method
+from autokd.evaluation.stages import TrialDir
+from autokd.files import write_json
+from autokd.plan import Plan
+from autokd.protocols import Dataset
+from autokd.space import SearchSpace
+from autokd.trial import ParamValue, Stage
+
+TRIALS = 24
+TIMED_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One untrained candidate: its parameters and its costs by name."""
+
+    params: Mapping[str, ParamValue]
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the pre-flight found.
+
+    Args:
+        space_size: Number of candidates; infinite with a continuous parameter.
+        ranges: Smallest and largest of each cost among the sampled candidates.
+        feasible_share: Share of them that meets the constraints known before training.
+        refused: For each constraint, the share of them that violates it.
+        train_s: CPU seconds of training a middling candidate takes.
+        total_s: Seconds the budget will take, teacher not counted; infinite when nothing limits it.
+        disk_bytes: What the study will leave on the disk.
+        failed: Candidates that could not even be built or exported, with the first reason.
+    """
+
+    space_size: float
+    ranges: Mapping[str, tuple[float, float]]
+    feasible_share: float
+    refused: Mapping[str, float]
+    train_s: float
+    total_s: float
+    disk_bytes: float
+    failed: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; infinite becomes ``None``."""
+        return {
+            k: (None if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()
+        }
+
+
+def corners(space: SearchSpace) -> list[dict[str, ParamValue]]:
+    """The candidates with every parameter at its first or its last value: about the smallest and the largest."""
+    found = []
+    for last in (False, True):
+        params: dict[str, ParamValue] = dict(space.fixed)
+        for p in space.parameters:
+            if not p.active(params):
+                continue
+            if p.kind == "choice":
+                numbers = all(isinstance(c, int | float) and not isinstance(c, bool) for c in p.choices)
+                ordered = sorted(p.choices, key=float) if numbers else list(p.choices)
+                if p.name.startswith("prune_"):
+                    ordered.reverse()  # cutting more is smaller
+                params[p.name] = ordered[-1 if last else 0]
+            else:
+                value = p.high if last else p.low
+                params[p.name] = int(value) if p.kind == "int" else value
+        found.append(params)
+    return found
+
+
+def draw(space: SearchSpace, count: int, seed: int) -> list[dict[str, ParamValue]]:
+    """Random candidates."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.suggest(study.ask()) for _ in range(count)]
+
+
+def open_untaught(plan: Plan, dataset: Dataset, root: Path, home: Path) -> Parts:
+    """Parts without a teacher: enough to build, cut, export and time candidates."""
+    folder = save_dataset(dataset, root / "datasets")
+    write_json(home / "setup.json", asdict(Setup(plan.to_json(), str(folder), device_of(plan))))
+    return Parts.open(home)
+
+
+def probe(
+    plan: Plan, parts: Parts, count: int, tell: Callable[[str, float | None], None]
+) -> tuple[list[Probe], dict[str, int]]:
+    """Time untrained candidates: the corners of the space and random ones."""
+    drawn = corners(plan.space) + draw(plan.space, max(0, count - 2), plan.config.seed)
+    found, failed = [], {}
+    for place, params in enumerate(drawn):
+        tell("timing untrained candidates", place / len(drawn))
+        try:
+            found.append(Probe(params, screen_one(plan, parts, params)))
+        except (StageFailure, ConfigError) as error:
+            failed[str(error)] = failed.get(str(error), 0) + 1
+    return found, failed
+
+
+def screen_one(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> dict[str, float]:
+    """Costs of one candidate, through the stage store: the search finds them there."""
+    shape = plan.space.of_stage(Stage.BUILD, params)
+    pruning = plan.space.of_stage(Stage.PRUNE, params)
+    bits = int(plan.space.of_stage(Stage.QUANTIZE, params).get("bits", 32))
+    trial = TrialDir(parts.home / "preflight", parts.store)
+    stored = trial.stage(
+        Stage.SCREEN,
+        lambda folder: work.screen(folder, parts, shape, pruning, bits),
+        work.screen_reads(parts, pruning, bits),
+        work.build_key(parts, shape),
+    )
+    return work.by_name(stored.value)
+
+
+def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int]) -> None:
+    """Stop before anything is spent on constraints that nothing meets.
+
+    Raises:
+        ConfigError: Not even the smallest sampled candidate meets a constraint.
+        StudyError: No candidate can be built.
+    """
+    if not found:
+        raise StudyError("at least one candidate of the space must build and export", next(iter(failed), "none"))
+    for constraint in plan.constraints:
+        values = [p.costs[constraint.name] for p in found if constraint.name in p.costs]
+        if values and not any(constraint.holds(v) for v in values):
+            best = min(values, key=constraint.violation)
+            law = f"the constraint {constraint} must be possible in this space"
+            mend = f"Loosen it, or search a space with smaller students ({len(values)} candidates were tried)."
+            raise ConfigError(law, f"{best:.6g} at best", mend)
+
+
+def preflight(plan: Plan, parts: Parts, concurrency: int, tell: Callable[[str, float | None], None]) -> Preflight:
+    """All of it; a few seconds."""
+    found, failed = probe(plan, parts, TRIALS, tell)
+    refuse_impossible(plan, found, failed)
+    names = sorted({name for p in found for name in p.costs})
+    spans = {n: (min(p.costs[n] for p in found), max(p.costs[n] for p in found)) for n in names}
+    known = [c for c in plan.constraints if not c.needs_training]
+    fits = [p for p in found if all(c.holds(p.costs[c.name]) for c in known if c.name in p.costs)]
+    refused = {
+        str(c): sum(not c.holds(p.costs[c.name]) for p in found if c.name in p.costs) / len(found) for c in known
+    }
+    tell("timing a short training", None)
+    middle = sorted(fits or found, key=lambda p: p.costs["macs"])[len(fits or found) // 2]
+    seconds = train_seconds(plan, parts, middle.params)
+    budget = plan.config.budget
+    total = min(
+        (budget.trials or math.inf) * seconds / concurrency,
+        budget.wall_s or math.inf,
+        (budget.cpu_s or math.inf) / concurrency,
+    )
+    return Preflight(
+        plan.space.size(), spans, len(fits) / len(found), refused, seconds, total, disk_bytes(plan, parts, found), failed
+    )
+
+
+def train_seconds(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> float:
+    """Seconds that training one candidate takes, from a few timed steps."""
+    from dataclasses import replace
+
+    from autokd.distillation.trainer import fit
+
+    recipe = recipes(plan, len(parts.train_targets))[0]
+    short = replace(recipe, samples=TIMED_STEPS * recipe.batch_size)
+    inputs, targets = parts.validation
+    times = []
+    for _ in range(2):  # the first pays for what is loaded once
+        student = parts.build(plan.space.family, plan.space.of_stage(Stage.BUILD, params))
+        began = time.perf_counter()
+        fit(
+            student,
+            parts.views(recipe),
+            parts.train_targets,
+            short,
+            make_method("none", {}),
+            teacher=None,
+            validation=(inputs[:64], targets[:64]),
+            seed=0,
+            device=parts.device,
+            pace=parts.pace,
+        )
+        times.append(time.perf_counter() - began)
+    return times[-1] * recipe.samples / short.samples
+
+
+def disk_bytes(plan: Plan, parts: Parts, found: list[Probe]) -> float:
+    """Copy of the data, the teacher's outputs, and five files' worth a trial (weights, ONNX, scores), bounded."""
+    data = float(parts.dataset.inputs.nbytes)
+    every = recipes(plan, len(parts.train_targets))
+    bank = sum(r.views for r in every) * len(parts.train_targets) * len(parts.dataset.classes) * 2.0
+    file = sorted(p.costs["params"] for p in found)[len(found) // 2] * 4.0
+    scores = len(parts.validation[0]) * len(parts.dataset.classes) * 4.0
+    trials = (plan.config.budget.trials or 1000) * (4 * file + scores)
+    return data + bank + min(trials, plan.config.storage.max_gb * 1e9)

@@ -1,0 +1,221 @@
+"""What must be there before the first trial: data, teacher, check-up, the teacher's outputs, the reference point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autokd.data.augment import SeededViews
+from autokd.data.dataset import load_dataset, majority_accuracy
+from autokd.evaluation import work
+from autokd.evaluation.costs import file_costs
+from autokd.evaluation.dataset_store import save_dataset
+from autokd.evaluation.parts import SETUP, Setup
+from autokd.evaluation.recipe import make_recipe
+from autokd.evaluation.teaching import obtain_teacher
+from autokd.errors import HardwareError, StageFailure
+from autokd.files import digest, write_json
+from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.quiet import Quiet
+from autokd.plan import Plan
+from autokd.protocols import Dataset, Recipe, Teacher
+from autokd.teachers.bank import TeacherBank
+from autokd.teachers.checkup import check_up
+from autokd.trial import Measurement, Stage
+
+Tell = Callable[[str, float | None], None]
+"""Progress for people: a line, and the share done of it (``None``: unknown)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What preparation found out; goes into the ledger.
+
+    Args:
+        facts: Teacher check-up, its measurements, splits, data: plain values.
+        reference_point: One value per objective.
+    """
+
+    facts: Mapping[str, Any]
+    reference_point: tuple[float, ...]
+
+
+def device_of(plan: Plan) -> str:
+    """``resources.device`` resolved against this host.
+
+    Raises:
+        HardwareError: CUDA was asked for and is not there.
+    """
+    wanted = plan.config.resources.device
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise HardwareError("`resources.device: cuda` needs a CUDA device", "none is visible to torch", "Use auto or cpu.")
+    return "cpu"
+
+
+def load_data(plan: Plan, root: Path, tell: Tell) -> Dataset:
+    """The study's data, split."""
+    data = plan.config.data
+    return load_dataset(
+        data.source,
+        data.path,
+        data.options,
+        seed=plan.config.seed,
+        cache_dir=root / "data",
+        progress=lambda text: tell(text, None),
+    )
+
+
+def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
+    """Do all of it, or find it done; leaves ``setup.json`` in the study's folder.
+
+    Args:
+        plan: The plan.
+        root: Folder shared by the studies of a ledger: data, teachers and banks are kept there under their content.
+        home: The study's own folder.
+        tell: Shows progress.
+
+    Raises:
+        UserError: Data, teacher or device cannot serve.
+    """
+    device = device_of(plan)
+    tell("data", None)
+    dataset = load_data(plan, root, tell)
+    folder = save_dataset(dataset, root / "datasets")
+    quiet = Quiet()
+    teacher = obtain_teacher(plan, dataset, root / "teachers", device, quiet.working, tell)
+    inputs, targets = _validation(dataset)
+    tell("teacher check-up", None)
+    outputs = teacher.logits(inputs)
+    check = check_up(teacher, inputs, targets, dataset.classes, majority_accuracy(dataset))
+    for warning in check.warnings:
+        tell(f"warning: {warning}", None)
+    banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
+    saved = root / "banks" / f"validation-{digest([teacher.fingerprint, dataset.fingerprint])[:32]}.npy"
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    np.save(saved, outputs.astype(np.float32), allow_pickle=False)
+    with LatencyMeter(plan.profiles, quiet) as meter:
+        costs = _teacher_costs(plan, teacher, meter, tell)
+    quality = work.qualities([*work.ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
+    measured = {m.name: m for m in [*quality, *costs]}
+    reference = reference_point(plan, dataset, measured)
+    setup = Setup(plan.to_json(), str(folder), device, teacher.fingerprint, banks, str(saved))
+    write_json(home / SETUP, asdict(setup))
+    splits = {n: len(getattr(dataset.splits, n)) for n in ("train", "validation", "calibration", "test")}
+    facts = {
+        "teacher": {
+            "name": teacher.name,
+            "fingerprint": teacher.fingerprint,
+            "check_up": asdict(check),
+            "measurements": [asdict(m) for m in measured.values()],
+            "onnx": str(teacher.onnx_file() or ""),
+        },
+        "data": {
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
+            "splits": splits,
+            "folder": str(folder),
+            "input": dataset.spec.to_dict(),
+        },
+        "device": device,
+    }
+    return Prepared(facts, reference)
+
+
+def _validation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    index = dataset.splits.validation
+    return np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])
+
+
+def recipes(plan: Plan, size: int) -> list[Recipe]:
+    """One recipe for every augmentation that candidates may use, long enough for the longest training."""
+    found = []
+    searched = {p.name: p for p in plan.space.parameters if p.stage == "distill"}
+    longest: dict[str, Any] = {}
+    for key in ("samples", "epochs", "views"):
+        if key in searched:
+            p = searched[key]
+            longest[key] = max(p.choices, key=float) if p.choices else p.high
+    augments = searched["augment"].choices if "augment" in searched else (plan.config.training.augment,)
+    fixed = plan.space.of_stage(Stage.DISTILL, plan.space.fixed)
+    for augment in augments:
+        found.append(make_recipe(plan.config.training, {**fixed, **longest, "augment": augment}, size))
+    return found
+
+
+def _fill_banks(
+    plan: Plan, dataset: Dataset, teacher: Teacher, folder: Path, quiet: Quiet, tell: Tell
+) -> dict[str, str]:
+    """The teacher's outputs on every view that some candidate will train on."""
+    filled: dict[str, str] = {}
+    for recipe in recipes(plan, len(dataset.splits.train)):
+        views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.views)
+        used = min(recipe.views, max(1, math.ceil(recipe.samples / views.size)))
+        place = folder / digest([teacher.fingerprint, views.fingerprint])[:32]
+        TeacherBank.fill(
+            teacher,
+            views,
+            place,
+            count=used,
+            pace=quiet.working,
+            progress=lambda share, name=recipe.augment: tell(f"teacher outputs ({name})", share),
+        )
+        filled[recipe.augment] = str(place)
+    return filled
+
+
+def _teacher_costs(plan: Plan, teacher: Teacher, meter: LatencyMeter, tell: Tell) -> list[Measurement]:
+    file = teacher.onnx_file()
+    if file is None:
+        return []
+    tell("teacher timed", None)
+    found: list[Measurement] = []
+    for profile in plan.profiles:
+        try:
+            costs = file_costs(file, [profile], meter)
+        except StageFailure as error:
+            tell(f"warning: the teacher could not be timed on {profile.name}: {error.detail}", None)
+            continue
+        found += [m for m in costs if m.name not in {known.name for known in found}]
+    return found
+
+
+def _quality_goals(plan: Plan) -> list[str]:
+    return [o.metric for o in plan.objectives if o.scale != "log" and o.metric not in work.ALWAYS]
+
+
+def reference_point(plan: Plan, dataset: Dataset, teacher: Mapping[str, Measurement]) -> tuple[float, ...]:
+    """Where the hypervolume is measured from: what the person said, else the majority guess and the teacher's costs.
+
+    Quality: the metric of constant scores (the log frequencies of the classes). Costs: the teacher's; where the teacher
+    cannot be timed as a file, ten times 1 ms, 1 MB or 100 million operations stand in.
+    """
+    _, targets = _validation(dataset)
+    counts = np.bincount(targets, minlength=len(dataset.classes)) + 1e-9
+    prior = np.tile(np.log(counts / counts.sum()), (len(targets), 1)).astype(np.float32)
+    point = []
+    for objective in plan.objectives:
+        stated = plan.config.reference_point.get(objective.name)
+        if stated is not None:
+            point.append(float(stated))
+        elif objective.scale == "log":
+            known = teacher.get(objective.name)
+            point.append(known.value if known and known.value > 0 else _STAND_IN[objective.metric])
+        elif objective.metric == "ece":
+            point.append(0.5)  # constant scores are calibrated: they would leave no room
+        else:
+            point.append(work.qualities([objective.metric], prior, targets, prior)[0].value)
+    return tuple(point)
+
+
+_STAND_IN = {"latency_ms": 10.0, "size_bytes": 1e7, "macs": 1e9, "params": 1e7, "peak_memory_bytes": 1e9}

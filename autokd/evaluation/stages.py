@@ -1,0 +1,125 @@
+"""``stage()``: the one place that times, records, caches and wraps the errors of a candidate's stages."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autokd.errors import Infeasible, StageFailure, StorageError
+from autokd.evaluation.cache import StageStore
+from autokd.files import digest, write_json
+from autokd.trial import Stage, StageRecord
+
+VERSION = 1
+"""Part of every key: raised when a stage's code changes what it yields."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished stage: its key, the folder of its files, and its plain values."""
+
+    stage: Stage
+    key: str
+    folder: Path
+    value: Mapping[str, Any]
+
+
+class TrialDir:
+    """A trial's folder, and the record of what its stages cost.
+
+    Args:
+        folder: Where the trial's files for people go.
+        store: The stage store shared by the study.
+    """
+
+    def __init__(self, folder: Path, store: StageStore) -> None:
+        self.folder = folder
+        self.store = store
+        self.records: list[StageRecord] = []
+        self.current: str = Stage.BUILD.value
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def note(self, **progress: Any) -> None:
+        """Tell the driver and the dashboard where this trial is."""
+        write_json(self.folder / "progress.json", {"stage": self.current, "time": time.time(), **progress})
+
+    def stage(
+        self,
+        stage: Stage,
+        compute: Callable[[Path], dict[str, Any]],
+        reads: Mapping[str, Any],
+        parent: Stored | str | None = None,
+    ) -> Stored:
+        """Run a stage, or find its result.
+
+        Args:
+            stage: Which one.
+            compute: Fills the folder it is given and returns plain values.
+            reads: Everything the result depends on beside the parent.
+            parent: The stage it goes on from.
+
+        Raises:
+            StageFailure: The stage failed, with its cause.
+            Infeasible: The stage refused the candidate.
+            StorageError: The disk is full or read-only.
+        """
+        self.current = stage.value
+        above = parent.key if isinstance(parent, Stored) else parent
+        key = digest([VERSION, stage.value, dict(reads), above])
+        began, cpu = time.monotonic(), time.process_time()
+        cached = True
+        value = self.store.find(stage.value, key)
+        if value is None:
+            self.note()
+            with self.guard(stage), self.store.working(stage.value, key) as work:
+                value = self.store.find(stage.value, key)  # another trial may have finished it while we waited
+                if value is None:
+                    cached = False
+                    value = compute(work)
+                    self.store.commit(stage.value, key, value)
+                else:
+                    work.rmdir()
+        # A checkpointed stage knows what it spent before a crash; the process does not.
+        spent = float(value.get("cpu_s") or time.process_time() - cpu)
+        self.records.append(StageRecord(stage.value, key, time.monotonic() - began, 0.0 if cached else spent, cached))
+        return Stored(stage, key, self.store.path(stage.value, key), value)
+
+    def guard(self, stage: Stage) -> _Guard:
+        """Errors inside become a StageFailure of that stage."""
+        return _Guard(stage)
+
+
+class _Guard:
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, Infeasible | StorageError):
+            return
+        text = "".join(traceback.format_exception(error))
+        if isinstance(error, StageFailure):
+            raise StageFailure(self.stage.value, error.cause, error.detail, error.traceback or text) from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            mend = "Free some space or lower storage.max_gb; then `autokd resume`."
+            raise StorageError("the study's folder must be writable", str(error), mend) from error
+        raise StageFailure(self.stage.value, _cause(error), _first_line(error), text) from error
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text or "can't allocate" in text:
+        return "out_of_memory"
+    return "error"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

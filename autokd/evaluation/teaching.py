@@ -1,0 +1,119 @@
+"""The teacher: trained here once, or loaded; trained teachers are kept under the hash of all they depend on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from safetensors.torch import save_file
+
+from autokd import registry
+from autokd.data.augment import SeededViews
+from autokd.distillation.trainer import fit
+from autokd.evaluation.parts import build_module, family_key
+from autokd.evaluation.recipe import make_method, make_recipe
+from autokd.evaluation.stages import VERSION
+from autokd.errors import StageFailure, TeacherError
+from autokd.files import digest, write_json
+from autokd.plan import Plan
+from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
+
+WEIGHTS = "weights.safetensors"
+
+
+def obtain_teacher(
+    plan: Plan, dataset: Dataset, root: Path, device: str, pace: Pace, tell: Callable[[str, float | None], None]
+) -> Teacher:
+    """The study's teacher, ready to score raw inputs.
+
+    Args:
+        plan: The plan.
+        dataset: Its data.
+        root: Folder of teachers.
+        device: ``"cpu"`` or ``"cuda"``.
+        pace: Entered around every batch.
+        tell: Shows progress.
+
+    Raises:
+        TeacherError: It cannot be loaded, or its training diverged.
+    """
+    config = plan.config.teacher
+    family = str(config.options().get("family", ""))
+    weights, folder = None, root / digest([config.options(), dataset.spec.to_dict()])[:32]
+    if config.kind == "family":
+        folder = _train(plan, dataset, root, family, device, pace, tell)
+        weights = folder / WEIGHTS
+    folder.mkdir(parents=True, exist_ok=True)
+    options = TeacherOptions(
+        options=config.options(),
+        spec=dataset.spec,
+        classes=len(dataset.classes),
+        sample=np.asarray(dataset.inputs[dataset.splits.train[:8]]),
+        device=device,
+        folder=folder,
+        build=lambda name, params: build_module(name, params, dataset, plan.config.seed),
+        weights=weights,
+    )
+    return registry.load("teachers", config.kind)(options)
+
+
+def _train(
+    plan: Plan,
+    dataset: Dataset,
+    root: Path,
+    family: str,
+    device: str,
+    pace: Pace,
+    tell: Callable[[str, float | None], None],
+) -> Path:
+    config = plan.config.teacher
+    seed = plan.config.seed
+    recipe = make_recipe(config.training, {}, len(dataset.splits.train))
+    key = digest([VERSION, family_key(family, dataset), config.params, asdict(recipe), dataset.fingerprint, seed])
+    folder = root / key[:32]
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / WEIGHTS).exists():
+            return folder
+        work = Path(f"{folder}.work")
+        work.mkdir(exist_ok=True)
+        model = build_module(family, config.params, dataset, seed)
+        index = dataset.splits.validation
+        options = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
+
+        def report(point: CurvePoint) -> None:
+            tell(f"teacher training, validation accuracy {point.validation_accuracy:.3f}", point.samples / recipe.samples)
+
+        tell("teacher training", 0.0)
+        try:
+            result = fit(
+                model,
+                SeededViews(dataset, recipe.augment, seed, recipe.views),
+                np.asarray(dataset.targets[dataset.splits.train]),
+                recipe,
+                make_method("none", options),
+                teacher=None,
+                validation=(np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])),
+                seed=seed,
+                device=device,
+                pace=pace,
+                checkpoint=work / "checkpoint",
+                report=report,
+            )
+        except StageFailure as error:
+            mend = "Lower teacher.training.lr, or use a smaller teacher."
+            raise TeacherError("the teacher's training must finish", f"{error.cause}: {error.detail}", mend) from error
+        state: dict[str, Any] = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+        save_file(state, work / WEIGHTS)
+        write_json(work / "curve.json", [asdict(p) for p in result.curve])
+        for left_over in work.glob("checkpoint*"):
+            left_over.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(work, folder)
+    return folder

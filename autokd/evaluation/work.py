@@ -1,0 +1,298 @@
+"""What each stage does: functions from a folder and a parent to plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autokd import registry
+from autokd.compression.fold import fold_residuals
+from autokd.compression.pruning import prune as prune_channels
+from autokd.compression.pruning import shrink_to
+from autokd.compression.quantization import quantize as quantize_file
+from autokd.deployment.export import export as export_file
+from autokd.deployment.verify import scores as file_scores
+from autokd.deployment.verify import verify as verify_file
+from autokd.distillation.trainer import FitResult, fit
+from autokd.errors import StageFailure
+from autokd.evaluation.costs import file_costs
+from autokd.evaluation.metrics import quality
+from autokd.evaluation.parts import Parts, prune_groups
+from autokd.evaluation.recipe import make_method
+from autokd.evaluation.stages import Stored, TrialDir
+from autokd.files import digest, write_json
+from autokd.objectives import METRICS
+from autokd.protocols import CurvePoint, Recipe
+from autokd.trial import Measurement, ParamValue
+
+Params = Mapping[str, ParamValue]
+ALWAYS = ("accuracy", "log_loss")
+"""Quality metrics that every trial reports, whatever the objectives are."""
+
+
+def build_key(parts: Parts, shape: Params) -> str:
+    """Key of an untrained student."""
+    return digest(["build", parts.family_key, dict(shape), parts.plan.config.seed])
+
+
+def ratios(pruning: Params) -> dict[str, float]:
+    """Pruning ratio by group: ``prune_1: 0.25`` gives ``{"1": 0.25}``."""
+    return {name.removeprefix("prune_"): float(v) for name, v in pruning.items() if name.startswith("prune_")}
+
+
+# ---------------------------------------------------------------------------------------------------- screen
+
+
+def screen(folder: Path, parts: Parts, shape: Params, pruning: Params, bits: int) -> dict[str, Any]:
+    """Export the untrained candidate, cut and quantized as it would ship, and take what does not depend on weights."""
+    with parts.pace():
+        student = parts.build(parts.plan.space.family, shape)
+        if any(ratios(pruning).values()):
+            _cut(student, parts, pruning, trained=False)
+        file = folder / "untrained.onnx"
+        _export(student, parts, file)
+    if bits == 8:
+        quantized = folder / "untrained.int8.onnx"
+        quantize_file(file, parts.calibration[:8], quantized, timer(parts))
+        file = quantized
+    measurements = file_costs(file, parts.plan.profiles, parts.meter, quick=True)
+    for left_over in folder.glob("*.onnx"):
+        left_over.unlink()  # only the numbers are wanted
+    return {"measurements": [asdict(m) for m in measurements]}
+
+
+def screen_reads(parts: Parts, pruning: Params, bits: int) -> dict[str, Any]:
+    """What the costs of an untrained candidate depend on beside its shape."""
+    return {"prune": ratios(pruning), "bits": bits, "profiles": [asdict(p) for p in parts.plan.profiles]}
+
+
+def by_name(value: Mapping[str, Any]) -> dict[str, float]:
+    """Values of a stage's measurements by ``metric`` or ``metric@profile``."""
+    return {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
+
+
+def timer(parts: Parts) -> Callable[[Path], float]:
+    """Times a file on the profile of the first latency objective: what int8 must be fast on."""
+    names = [o.profile for o in parts.plan.objectives if o.metric == "latency_ms"]
+    profile = names[0] if names and names[0] else parts.plan.profiles[0].name
+    return lambda path: parts.meter.measure(path, profile, quick=True).p50_ms
+
+
+# --------------------------------------------------------------------------------------------- distill, prune
+
+
+def distill_reads(parts: Parts, recipe: Recipe, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trained student depends on."""
+    needs_teacher = bool(make_method(method, options).needs)
+    return {
+        "recipe": asdict(recipe),
+        "method": method,
+        "options": dict(options),
+        "data": parts.dataset.fingerprint,
+        "teacher": parts.setup.teacher if needs_teacher else None,
+        "seed": parts.plan.config.seed,
+    }
+
+
+def distill(
+    folder: Path,
+    parts: Parts,
+    student: nn.Module,
+    recipe: Recipe,
+    method: str,
+    options: Mapping[str, Any],
+    trial: TrialDir,
+) -> dict[str, Any]:
+    """Train the student with the teacher's cached outputs; goes on from its checkpoint after a crash."""
+    result = _fit(folder, parts, student, recipe, method, options, trial)
+    save_file(_tensors(student), folder / "weights.safetensors")
+    write_json(folder / "curve.json", [asdict(p) for p in result.curve])
+    return {"samples": result.samples, "cpu_s": result.cpu_s}
+
+
+def prune(
+    folder: Path,
+    parts: Parts,
+    shape: Params,
+    trained: Stored,
+    pruning: Params,
+    recipe: Recipe,
+    method: str,
+    options: Mapping[str, Any],
+    trial: TrialDir,
+) -> dict[str, Any]:
+    """Inherit the parent's weights, cut channels, then tune with the teacher."""
+    student = parts.build(parts.plan.space.family, shape)
+    student.load_state_dict(load_file(trained.folder / "weights.safetensors"))
+    with parts.pace():
+        _cut(student, parts, pruning, trained=True)
+    result = None
+    if recipe.samples > 0:
+        result = _fit(folder, parts, student, recipe, method, options, trial)
+        write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve])
+    save_file(_tensors(student), folder / "weights.safetensors")
+    return {"samples": result.samples if result else 0, "cpu_s": result.cpu_s if result else 0.0}
+
+
+def _fit(
+    folder: Path,
+    parts: Parts,
+    student: nn.Module,
+    recipe: Recipe,
+    method: str,
+    options: Mapping[str, Any],
+    trial: TrialDir,
+) -> FitResult:
+    smoothing = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
+    made = make_method(method, smoothing | dict(options))
+    checkpoint = folder / "checkpoint"
+
+    def report(point: CurvePoint) -> None:
+        trial.note(samples=point.samples, of=recipe.samples, accuracy=point.validation_accuracy, began_training=True)
+
+    result = fit(
+        student,
+        parts.views(recipe),
+        parts.train_targets,
+        recipe,
+        made,
+        teacher=parts.bank(recipe.augment) if made.needs else None,
+        validation=parts.validation,
+        seed=parts.plan.config.seed,
+        device=parts.device,
+        pace=parts.pace,
+        checkpoint=checkpoint,
+        report=report,
+    )
+    for left_over in folder.glob("checkpoint*"):
+        left_over.unlink()
+    student.to("cpu")
+    return result
+
+
+def _cut(student: nn.Module, parts: Parts, pruning: Params, trained: bool) -> None:
+    """Remove channels in place. An untrained student is cut by L1: which channels go does not change its shape."""
+    importance = registry.load("pruners", str(pruning.get("importance", "l1")) if trained else "l1")()
+    groups = prune_groups(student)
+    example = torch.from_numpy(np.ascontiguousarray(parts.calibration[:2]))
+
+    def gradients(model: nn.Module) -> None:
+        inputs = torch.from_numpy(np.ascontiguousarray(parts.calibration))
+        index = parts.dataset.splits.calibration
+        targets = torch.from_numpy(np.asarray(parts.dataset.targets[index])).long()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+
+    prune_channels(student, example, groups, ratios(pruning), importance, gradients=gradients)
+
+
+def restore(parts: Parts, shape: Params, stored: Stored) -> nn.Module:
+    """The trained (and perhaps pruned) student of a stage, from its safetensors."""
+    student = parts.build(parts.plan.space.family, shape)
+    shrink_to(student, load_file(stored.folder / "weights.safetensors"))
+    return student.eval()
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    # clones, because safetensors refuses tensors that share memory
+    return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
+
+
+# ------------------------------------------------------------------------------------------- export, quantize
+
+
+def export(folder: Path, parts: Parts, shape: Params, parent: Stored) -> dict[str, Any]:
+    """Torch to ONNX: raw input, normalisation inside, residual additions folded where that is exact."""
+    with parts.pace():
+        done = _export(restore(parts, shape, parent), parts, folder / "student.onnx")
+    return {"file": "student.onnx", "sha256": done.sha256, "size_bytes": done.size_bytes, "opset": done.opset}
+
+
+def _export(student: nn.Module, parts: Parts, path: Path) -> Any:
+    name, data = parts.plan.space.family, parts.dataset
+    return export_file(student.eval(), data.spec, data.classes, path, name=name, passes=(fold_residuals,))
+
+
+def quantize(folder: Path, parts: Parts, package: Stored) -> dict[str, Any]:
+    """Static int8, calibrated on the calibration split; the fastest of a few operator plans by the clock."""
+    source = package.folder / package.value["file"]
+    done = quantize_file(source, parts.calibration, folder / "student.onnx", timer(parts))
+    return {
+        "file": "student.onnx",
+        "sha256": done.sha256,
+        "size_bytes": done.size_bytes,
+        "opset": package.value["opset"],
+        "plan": done.plan,
+        "timings_ms": dict(done.timings_ms),
+    }
+
+
+# -------------------------------------------------------------------------------------------- verify, measure
+
+
+def verify(
+    folder: Path, parts: Parts, shape: Params, parent: Stored, package: Stored, bits: int
+) -> dict[str, Any]:
+    """Does the file say what the model says, on the validation split? The file's scores are kept."""
+    inputs, targets = parts.validation
+    reference = model_logits(restore(parts, shape, parent), inputs, parts)
+    path = package.folder / package.value["file"]
+    with parts.pace():
+        agreement = verify_file(path, reference, inputs, targets, bits=bits)
+        scores = file_scores(path, inputs)
+    if not np.isfinite(scores).all():
+        raise StageFailure("verify", "verify_mismatch", "the file's scores are not finite")
+    np.save(folder / "scores.npy", scores, allow_pickle=False)
+    return {"agreement": asdict(agreement)}
+
+
+def model_logits(model: nn.Module, inputs: np.ndarray, parts: Parts, batch: int = 256) -> np.ndarray:
+    """Logits ``(N, classes) float32`` of a torch model on raw inputs."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs), batch):
+            with parts.pace():
+                found.append(model(torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch]))).numpy())
+    return np.concatenate(found).astype(np.float32)
+
+
+def wanted_metrics(parts: Parts) -> list[str]:
+    """Quality metrics of the objectives and constraints, and those that every trial reports."""
+    goals = [o.metric for o in parts.plan.objectives] + [c.metric for c in parts.plan.constraints]
+    named = [m for m in goals if m not in METRICS or METRICS[m].needs_training]
+    usual = [*ALWAYS, "agreement"] if parts.teacher_validation is not None else list(ALWAYS)
+    return list(dict.fromkeys([*usual, *named]))
+
+
+def measure_reads(parts: Parts) -> dict[str, Any]:
+    return {
+        "profiles": [asdict(p) for p in parts.plan.profiles],
+        "metrics": wanted_metrics(parts),
+        "teacher": parts.setup.teacher,
+    }
+
+
+def measure(folder: Path, parts: Parts, package: Stored, checked: Stored) -> dict[str, Any]:
+    """Quality on the validation split, and costs, of the very file that would ship."""
+    scores = np.load(checked.folder / "scores.npy", allow_pickle=False)
+    measurements = qualities(wanted_metrics(parts), scores, parts.validation[1], parts.teacher_validation)
+    measurements += file_costs(package.folder / package.value["file"], parts.plan.profiles, parts.meter)
+    return {"measurements": [asdict(m) for m in measurements]}
+
+
+def qualities(
+    metrics: list[str], scores: np.ndarray, targets: np.ndarray, teacher: np.ndarray | None
+) -> list[Measurement]:
+    """Quality metrics of scores, each with its standard error."""
+    found = []
+    for metric in metrics:
+        value, error = quality(metric, scores, targets, teacher)
+        unit = METRICS[metric].unit if metric in METRICS else ""
+        found.append(Measurement(metric, float(value), unit, spread=error))
+    return found

@@ -1,0 +1,72 @@
+"""A process that evaluates candidates of one study: JSON lines in, JSON lines out.
+
+``python -m autokd.evaluation.worker HOME --threads 1``. It ends when its standard input closes, so it never outlives
+the one who started it, whatever that one died of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("home", type=Path)
+    arguments.add_argument("--threads", type=int, default=1)
+    given = arguments.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+    # Whatever a person's own code prints must not get between the lines of the protocol.
+    protocol = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
+    serve(given.home, given.threads, jobs, protocol)
+
+
+def _listen(jobs: queue.Queue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    os._exit(0)
+
+
+def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol: TextIO) -> None:
+    """Evaluate jobs for ever."""
+    from autokd.errors import StorageError, UserError
+
+    def say(message: dict[str, Any]) -> None:
+        protocol.write(json.dumps(message) + "\n")
+
+    try:
+        import torch
+
+        from autokd.evaluation.parts import Parts
+        from autokd.evaluation.pipeline import evaluate
+        from autokd.evaluation.stages import TrialDir
+        from autokd.trial import Candidate
+
+        torch.set_num_threads(threads)
+        parts = Parts.open(home)
+    except UserError as error:
+        say({"fatal": [error.law, str(error.value), error.mend]})
+        return
+    say({"ready": os.getpid()})
+    while True:
+        job = jobs.get()
+        folder = Path(job["folder"])
+        try:
+            record = evaluate(Candidate(job["params"]), parts, TrialDir(folder, parts.store))
+            say({"number": job["number"], "record": record.to_json()})
+        except StorageError as error:
+            say({"fatal": [error.law, str(error.value), error.mend]})
+
+
+if __name__ == "__main__":
+    main()

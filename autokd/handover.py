@@ -1,0 +1,84 @@
+"""A chosen student leaves the house: the measured bytes, and a receipt beside them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from autokd import __version__
+from autokd.deployment.inspect import inspect
+from autokd.deployment.receipt import write_receipt
+from autokd.errors import StorageError, StudyError
+from autokd.evaluation.confirm import checked_file
+from autokd.files import write_atomic
+from autokd.hardware.profile import describe_host
+from autokd.ledger import shown_url
+from autokd.results import Member
+
+if TYPE_CHECKING:
+    from autokd.study import Study
+
+VERSIONS = ("numpy", "onnx", "onnxruntime", "optuna", "torch")
+
+
+def hand_over(study: Study, member: Member, path: Path) -> Path:
+    """Write a member's ONNX file to ``path`` and its receipt to ``<path>.receipt.json``.
+
+    Raises:
+        StudyError: The file is gone or is not the measured one.
+        StorageError: The place cannot be written.
+    """
+    if path.suffix != ".onnx":
+        raise StudyError("an exported file's name must end in .onnx", str(path))
+    source = checked_file(member)
+    try:
+        write_atomic(path, source.read_bytes())
+        write_receipt(receipt_path(path), receipt(study, member, path))
+    except OSError as error:
+        raise StorageError("the export must have a place that can be written", f"{path}: {error.strerror}") from None
+    return path
+
+
+def receipt_path(path: Path) -> Path:
+    """``student.onnx`` has its receipt in ``student.receipt.json``."""
+    return path.with_suffix(".receipt.json")
+
+
+def receipt(study: Study, member: Member, path: Path) -> dict[str, Any]:
+    """Everything that says what the file is, what it was measured at, and how to make it again."""
+    facts = study.ledger.attr("autokd:facts") or {}
+    data, teacher = facts.get("data", {}), facts.get("teacher", {})
+    file = inspect(path)
+    words = ["autokd", "export", study.name, "--trial", str(member.number), "-o", path.name]
+    words += ["--storage", shown_url(study.ledger.url)]
+    return {
+        "autokd": __version__,
+        "study": study.name,
+        "trial": member.number,
+        "parent": member.record.parent,
+        "parameters": dict(member.params),
+        "measurements": [asdict(m) for m in member.record.measurements],
+        "confirmed_on_test": dict(member.confirmed) if member.confirmed else None,
+        "trained_on": member.record.notes.get("trained_on"),
+        "file": {
+            "name": path.name,
+            "sha256": file.sha256,
+            "size_bytes": file.size_bytes,
+            "opset": max(o.version for o in onnx.load(path).opset_import if o.domain in ("", "ai.onnx")),
+            "input": {"name": "input", "dtype": file.input_dtype, "shape": list(file.input_shape)},
+            "output": {"name": "scores", "dtype": "float32", "meaning": "logits, one a class"},
+            "classes": list(file.classes),
+        },
+        "data_sha256": data.get("fingerprint"),
+        "teacher_sha256": teacher.get("fingerprint"),
+        "host": describe_host(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "command": shlex.join(words),
+        "search": {"config": study.plan.config.model_dump(mode="json"), "space": dict(study.plan.space_source)},
+    }

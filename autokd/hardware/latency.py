@@ -1,0 +1,234 @@
+"""Times files on hardware profiles: one warm worker process per profile, one timing at a time on this host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from autokd.errors import ConfigError, HardwareError, StageFailure, UserError, nearest
+from autokd.hardware.profile import HardwareProfile, check_host, pinned_cores
+from autokd.hardware.quiet import Quiet
+from autokd.protocols import LatencyResult
+from autokd.trial import Stage
+
+WORKER = Path(__file__).with_name("latency_worker.py")
+START_TIMEOUT_S = 120.0
+QUICK = 3  # a quick timing asks for a third of the calls and of the time
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+class ModelFileError(UserError):
+    """The file is not an ONNX model."""
+
+
+class LatencyMeter:
+    """Times files on profiles, by name; the shipped implementation of :class:`autokd.protocols.Meter`.
+
+    A profile's worker starts with its first file and is kept warm, pinned to the profile's cores. When it crashes or hangs it is
+    replaced and the file is tried once more. Every timing is inside ``quiet.measuring()``, so it is the only one on this host and
+    the batches of every process that uses the turnstile stand still. May be shared between threads; not between processes.
+
+    Args:
+        profiles: The profiles it can time on; names must differ.
+        quiet: The turnstile; by default this host's.
+    """
+
+    def __init__(self, profiles: Sequence[HardwareProfile], quiet: Quiet | None = None) -> None:
+        self.profiles = {profile.name: profile for profile in profiles}
+        if len(self.profiles) < len(profiles):
+            raise ConfigError("Every profile must be listed once", ", ".join(p.name for p in profiles))
+        self.quiet = quiet or Quiet()
+        self._workers: dict[str, _Worker] = {}
+        self._locks = {name: threading.Lock() for name in self.profiles}
+
+    def __enter__(self) -> LatencyMeter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers. The meter may be used again; they then start anew."""
+        while self._workers:
+            self._workers.popitem()[1].close()
+
+    def measure(self, path: Path, profile: str, quick: bool = False) -> LatencyResult:
+        """Time a file on a profile.
+
+        Args:
+            path: The ONNX file.
+            profile: Name of one of the profiles given.
+            quick: A third of the calls and of the time, by the same method: for screens.
+
+        Raises:
+            ConfigError: No such profile.
+            HardwareError: This host cannot stand for the profile, or the file's fixed batch is not the profile's.
+            ModelFileError: Not an ONNX file.
+            StageFailure: ``timeout`` or ``lost_worker`` (twice), ``out_of_memory``, or ``error`` in loading or running the file.
+        """
+        if profile not in self.profiles:
+            raise ConfigError("A latency must be measured on one of the given profiles", repr(profile), nearest(profile, self.profiles))
+        asked = self.profiles[profile]
+        request = _request(Path(path).resolve(), asked, quick)
+        with self._locks[profile]:
+            try:
+                reply = self._ask(asked, request)
+            except StageFailure as first:
+                if first.cause not in ("timeout", "lost_worker"):
+                    raise
+                reply = self._ask(asked, request)
+        if "error" in reply:
+            raise _explained(reply, asked, Path(path))
+        return LatencyResult(**{name: reply[name] for name in ("p50_ms", "p90_ms", "spread", "count", "peak_memory_bytes")})
+
+    def worker_pid(self, profile: str) -> int | None:
+        """Process id of the profile's worker, or ``None`` while there is none."""
+        worker = self._workers.get(profile)
+        return worker.process.pid if worker else None
+
+    def _ask(self, profile: HardwareProfile, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One request to a live worker; a worker that does not answer is ended."""
+        worker = self._workers.get(profile.name)
+        if worker is None or worker.process.poll() is not None:
+            if worker is not None:
+                worker.close()
+            check_host(profile)
+            worker = self._workers[profile.name] = _Worker(pinned_cores(profile))  # its start is not part of the timing
+        try:
+            worker.wait_ready()
+            with self.quiet.measuring():
+                reply = worker.ask(request, profile.timeout_s)
+        except BaseException:  # Ctrl-C too: a late answer must not be taken for the next file's
+            self._workers.pop(profile.name, None)
+            worker.close()
+            raise
+        if not worker.resets_peak:  # then only a process's first peak is right
+            self._workers.pop(profile.name).close()
+        return reply
+
+
+@dataclass
+class _Worker:
+    """One ``latency_worker.py`` process and the two threads that read its pipes."""
+
+    cores: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        self.resets_peak = True
+        self._ready = False
+        self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # b"" once the pipe is closed
+        self._complaints: deque[str] = deque(maxlen=20)
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER), "--cores", ",".join(map(str, self.cores))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **ONE_THREAD},
+            start_new_session=True,  # Ctrl-C in the terminal is for the driver, which then closes our stdin
+        )
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self._stdin: IO[bytes] = self.process.stdin
+        self._readers = [
+            threading.Thread(target=self._read_replies, args=(self.process.stdout,), daemon=True),
+            threading.Thread(target=self._read_complaints, args=(self.process.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_replies(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            for line in pipe:
+                self._replies.put(line)
+        self._replies.put(b"")
+
+    def _read_complaints(self, pipe: IO[bytes]) -> None:
+        """A full stderr pipe would stop the worker; the last lines tell why it died."""
+        with pipe:
+            for line in pipe:
+                self._complaints.append(line.decode(errors="replace").rstrip())
+
+    def wait_ready(self) -> None:
+        if not self._ready:
+            self.resets_peak = bool(self._reply(START_TIMEOUT_S, "start")["resets_peak"])
+            self._ready = True
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        try:
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.flush()
+        except OSError:
+            raise self._lost(f"time {request['path']}") from None
+        return self._reply(timeout_s, f"time {request['path']}")
+
+    def _reply(self, timeout_s: float, what: str) -> dict[str, Any]:
+        try:
+            line = self._replies.get(timeout=timeout_s)
+        except queue.Empty:
+            detail = f"the worker did not {what} within {timeout_s:g} s"
+            raise StageFailure(Stage.MEASURE, "timeout", detail, "\n".join(self._complaints)) from None
+        if not line:
+            raise self._lost(what)
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def _lost(self, what: str) -> StageFailure:
+        self.close()
+        code = self.process.returncode
+        ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        last = f": {self._complaints[-1]}" if self._complaints else ""
+        return StageFailure(
+            Stage.MEASURE, "lost_worker", f"the worker died ({ended}) before it could {what}{last}", "\n".join(self._complaints)
+        )
+
+    def close(self) -> None:
+        """End the process, answered or not, stopped or not, and join the readers."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+
+
+def _request(path: Path, profile: HardwareProfile, quick: bool) -> dict[str, Any]:
+    share = QUICK if quick else 1
+    return {
+        "id": str(path),
+        "path": str(path),
+        "provider": profile.provider,
+        "threads": profile.threads or len(pinned_cores(profile)),
+        "batch": profile.batch,
+        "optimization": profile.graph_optimization,
+        "warmup": profile.warmup // share,
+        "min_count": max(5, profile.min_count // share),
+        "min_duration_s": profile.min_duration_s / share,
+        "max_duration_s": profile.max_duration_s / share,
+        "timeout_s": profile.timeout_s,
+        "seed": 0,
+    }
+
+
+def _explained(reply: Mapping[str, Any], profile: HardwareProfile, path: Path) -> Exception:
+    """The exception that an error reply stands for."""
+    kind, text = reply.get("kind"), str(reply["error"])
+    if kind == "not_onnx":
+        return ModelFileError("The file to be timed must be an ONNX model", f"{path}: {text}", "Was it written completely?")
+    if kind == "provider":
+        return HardwareError(f"Profile {profile.name} needs a working {profile.provider}", text)
+    if kind == "batch":
+        law = f"A file timed on {profile.name} must accept a batch of {profile.batch}"
+        return HardwareError(law, f"{path}: {text}", "Export it with a dynamic batch axis, or choose another profile.")
+    starved = any(word in text for word in ("bad_alloc", "Failed to allocate", "out of memory", "MemoryError"))
+    return StageFailure(Stage.MEASURE, "out_of_memory" if starved else "error", text)

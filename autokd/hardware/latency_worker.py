@@ -1,0 +1,325 @@
+"""Times ONNX files: one JSON request a line on stdin, one JSON reply a line on stdout; or one file, by hand.
+
+This file needs Python 3.9, numpy and onnxruntime, nothing else: copy it to a board and run::
+
+    python latency_worker.py student.onnx --threads 1 --batch 1
+
+How a number comes about
+- One fresh ``InferenceSession`` a file: sequential execution, one inter-op thread, the asked-for intra-op threads. With one
+  thread spinning is off, because there is nobody to spin for.
+- One call is a plain ``session.run(output_names, {input: array})``, what a Python program would write: about 5 µs of Python are
+  in every number, the same for each file, and on a GPU the copies there and back are too. IO binding would hide both.
+- Warm-up first. Then blocks of calls, until a minimum count AND a minimum duration are met (as MLPerf's LoadGen does), and until
+  the three fastest block medians agree within 1 % or a maximum duration is reached.
+- On a shared host interference only ever adds time, so the fastest blocks are the honest ones: ``p50_ms`` is the median of all
+  calls in the three fastest blocks and ``spread`` the relative half-range of their medians. ``p90_ms`` is over every call.
+- ``peak_memory_bytes`` is the resident peak while loading and running, above the state before. Linux can reset the peak; elsewhere
+  it is exact only for a process's first file, and the greeting says so (``resets_peak``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+# The folder of a script comes first on sys.path; ours holds a profile.py that would hide the standard library's.
+sys.path[:] = [p for p in sys.path if not p or Path(p).resolve() != Path(__file__).resolve().parent]
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # before numpy: its thread pool would only be in the way
+
+DEFAULTS = {
+    "provider": "CPUExecutionProvider",
+    "threads": 1,
+    "batch": 1,
+    "optimization": "all",
+    "warmup": 20,
+    "min_count": 30,
+    "min_duration_s": 0.1,
+    "max_duration_s": 1.0,
+    "timeout_s": 0,
+    "seed": 0,
+}
+AGREE = 0.01  # the three fastest block medians lie this close together, relative
+KEPT = 3  # blocks that make the number
+PARENT_CHECK_S = 15.0
+PRIMED_BELOW_BYTES = 64 << 20
+
+
+class Refused(Exception):
+    """A request that cannot be answered; ``kind`` says why: not_onnx, load, provider, batch, input, run."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+def load(request: dict):  # type: ignore[no-untyped-def]
+    """A session of its own for the requested file."""
+    import onnxruntime as ort
+
+    if request["provider"] not in ort.get_available_providers():
+        have = ", ".join(ort.get_available_providers())
+        raise Refused("provider", f"{request['provider']} is not in this onnxruntime, which has {have}")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = request["threads"] or core_count()
+    options.graph_optimization_level = {
+        "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }[request["optimization"]]
+    if options.intra_op_num_threads == 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = list(dict.fromkeys([request["provider"], "CPUExecutionProvider"]))
+    try:
+        session = ort.InferenceSession(request["path"], options, providers=providers)
+    except Exception as error:  # onnxruntime raises a dozen types that share no base but Exception
+        kind = "not_onnx" if type(error).__name__ in ("InvalidProtobuf", "NoSuchFile", "NoModel") else "load"
+        raise Refused(kind, one_line(error)) from None
+    if session.get_providers()[0] != request["provider"]:  # onnxruntime falls back to the CPU without an error
+        raise Refused("provider", f"{request['provider']} could not be started on this host")
+    return session
+
+
+def feeds_of(session, batch: int, seed: int) -> dict:  # type: ignore[no-untyped-def]
+    """Random arrays for every input: a dynamic axis 0 becomes the batch, other dynamic axes become 1."""
+    import numpy as np
+
+    kinds = {
+        "float": np.float32, "double": np.float64, "float16": np.float16, "bool": np.bool_,
+        "uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16,
+        "int32": np.int32, "uint32": np.uint32, "int64": np.int64, "uint64": np.uint64,
+    }  # fmt: skip
+    random = np.random.default_rng(seed)
+    feeds = {}
+    for position, declared in enumerate(session.get_inputs()):
+        kind = declared.type[len("tensor(") : -1]
+        if not declared.type.startswith("tensor(") or kind not in kinds:
+            raise Refused("input", f"input {declared.name!r} has type {declared.type}, which cannot be made up")
+        fixed = [n if isinstance(n, int) and n > 0 else None for n in declared.shape]
+        if position == 0 and fixed and fixed[0] not in (None, batch):
+            raise Refused("batch", f"input {declared.name!r} has a fixed batch of {fixed[0]}, not {batch}")
+        shape = [n or (batch if axis == 0 else 1) for axis, n in enumerate(fixed)]
+        dtype = kinds[kind]
+        if np.issubdtype(dtype, np.floating):
+            feeds[declared.name] = random.random(shape).astype(dtype)
+        else:  # wider integers are mostly indices, and 0 and 1 are valid in any table
+            feeds[declared.name] = random.integers(0, 256 if kind == "uint8" else 2, shape).astype(dtype)
+    return feeds
+
+
+def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-untyped-def]
+    """The timing itself; see the top of the file for the method."""
+    import numpy as np
+
+    names = [output.name for output in session.get_outputs()]
+    run, clock = session.run, time.perf_counter_ns
+    minimum, maximum = request["min_duration_s"] * 1e9, request["max_duration_s"] * 1e9
+    calls_a_block = -(-request["min_count"] // 5)
+    blocks: list[list[int]] = []
+    medians: list[float] = []
+    count = 0
+    gc.collect()
+    gc.disable()
+    try:
+        begun = clock()
+        for _ in range(request["warmup"]):
+            run(names, feeds)
+            if clock() - begun > maximum / 2:
+                break
+        begun = clock()
+        while True:
+            times: list[int] = []
+            block_begun = now = clock()
+            while len(times) < calls_a_block or now - block_begun < minimum / 5:
+                start = clock()
+                run(names, feeds)
+                now = clock()
+                times.append(now - start)
+            count += len(times)
+            blocks.append(times)
+            medians.append(float(np.median(times)))
+            if len(blocks) < KEPT or count < request["min_count"] or now - begun < minimum:
+                continue
+            best = sorted(medians)[:KEPT]
+            if best[-1] - best[0] <= AGREE * best[0] or now - begun >= maximum:
+                break
+    except Exception as error:
+        raise Refused("run", one_line(error)) from None
+    finally:
+        gc.enable()
+    order = sorted(range(len(blocks)), key=medians.__getitem__)[:KEPT]
+    kept = np.concatenate([blocks[i] for i in order])
+    middle = float(np.median(kept))
+    return {
+        "p50_ms": middle / 1e6,
+        "p90_ms": float(np.percentile(np.concatenate(blocks), 90)) / 1e6,
+        "spread": (medians[order[-1]] - medians[order[0]]) / 2 / middle,
+        "count": count,
+        "blocks": len(blocks),
+    }
+
+
+def measure(request: dict) -> dict:
+    """Load and time one file; the reply without its id."""
+    request = {**DEFAULTS, **request}
+    path = Path(request["path"])
+    if not path.is_file() or not path.stat().st_size:
+        raise Refused("not_onnx", f"{path} is " + ("empty" if path.is_file() else "not there"))
+    if resets_peak() and path.stat().st_size < PRIMED_BELOW_BYTES:
+        # The first use of a kernel brings its code into memory; that belongs to the process, not to this file.
+        session = load(request)
+        feeds = feeds_of(session, request["batch"], request["seed"])
+        try:
+            session.run(None, feeds)
+        except Exception as error:
+            raise Refused("run", one_line(error)) from None
+        del session, feeds
+    before = reset_peak()
+    begun = time.perf_counter()
+    session = load(request)
+    session_ms = (time.perf_counter() - begun) * 1e3
+    feeds = feeds_of(session, request["batch"], request["seed"])
+    result = time_calls(session, feeds, request)
+    return {
+        **result,
+        "peak_memory_bytes": max(0, peak_bytes() - before),
+        "session_ms": session_ms,
+        "inputs": {name: list(array.shape) for name, array in feeds.items()},
+    }
+
+
+def resets_peak() -> bool:
+    """Whether the kernel lets a process reset its own resident peak."""
+    return os.access("/proc/self/clear_refs", os.W_OK)
+
+
+def reset_peak() -> int:
+    """Give freed memory back, reset the resident peak, and return what is resident now, in bytes."""
+    gc.collect()
+    if not resets_peak():
+        return peak_bytes()
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)  # else the heap that an earlier file left would hide this one's
+    except (OSError, AttributeError):
+        pass  # not glibc
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
+
+
+def peak_bytes() -> int:
+    """The resident peak of this process in bytes; 0 where the system does not tell (Windows)."""
+    if resets_peak():
+        return status_bytes("VmHWM")
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {field} in /proc/self/status")
+
+
+def core_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:600] or type(error).__name__
+
+
+def answer(request: dict) -> dict:
+    """The reply to one request; never raises for what a file does."""
+    reply = {"id": request.get("id")}
+    seconds = int(request.get("timeout_s") or 0)
+    if seconds and hasattr(signal, "alarm"):
+        signal.alarm(seconds + 5)  # ends even a call stuck in C code, should nobody be left to kill this process
+    try:
+        reply.update(measure(request))
+    except Refused as error:
+        reply.update(error=str(error), kind=error.kind)
+    except MemoryError as error:
+        reply.update(error=one_line(error), kind="run")
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        reply.update(error=f"{type(error).__name__}: {one_line(error)}", kind="request")
+    finally:
+        if seconds and hasattr(signal, "alarm"):
+            signal.alarm(0)
+    return reply
+
+
+def lines():  # type: ignore[no-untyped-def]
+    """Request lines until stdin closes or the parent is gone (a sibling of ours may still hold the pipe open)."""
+    if os.name == "nt":
+        yield from iter(sys.stdin.buffer.readline, b"")
+        return
+    parent, waiting = os.getppid(), b""
+    while True:
+        if select.select([0], [], [], PARENT_CHECK_S)[0]:
+            piece = os.read(0, 1 << 16)
+            if not piece:
+                return
+            *whole, waiting = (waiting + piece).split(b"\n")
+            yield from whole
+        elif os.getppid() != parent:
+            return
+
+
+def serve(out) -> None:  # type: ignore[no-untyped-def]
+    """Answer requests; Ctrl-C is the driver's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import numpy  # noqa: F401  the imports' cost must not fall on the first request
+    import onnxruntime
+
+    def send(message: dict) -> None:
+        out.write(json.dumps(message).encode() + b"\n")
+        out.flush()
+
+    try:
+        send({"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()})
+        for line in lines():
+            if line.strip():
+                send(answer(json.loads(line)))
+    except BrokenPipeError:
+        pass  # the parent is gone
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Time ONNX files. Without FILE: JSON requests on stdin.")
+    parser.add_argument("path", nargs="?", metavar="FILE")
+    parser.add_argument("--cores", default="", help="comma-separated cores to run on; default: all")
+    for name, default in DEFAULTS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"default {default}")
+    arguments = vars(parser.parse_args())
+    if arguments["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in arguments["cores"].split(",")})  # later threads inherit it
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout is the protocol's
+    if arguments["path"] is None:
+        serve(out)
+        return 0
+    reply = answer({**arguments, "id": arguments["path"]})
+    out.write(json.dumps(reply).encode() + b"\n")
+    out.flush()
+    return 1 if "error" in reply else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Progress for people: a bar with an ETA on a terminal, plain lines elsewhere. Always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from autokd.trial import Outcome, TrialRecord
+
+if TYPE_CHECKING:
+    from autokd.runners.driver import Driver
+    from autokd.study import Study
+
+
+class Watcher(Protocol):
+    """Is told what a search does."""
+
+    def tell(self, text: str, share: float | None) -> None:
+        """A step of the preparation, and the share of it that is done."""
+        ...
+
+    def begin(self, driver: Driver, study: Study) -> None: ...
+
+    def trial(self, number: int, record: TrialRecord) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def tell(self, text: str, share: float | None) -> None: ...
+
+    def begin(self, driver: Driver, study: Study) -> None: ...
+
+    def trial(self, number: int, record: TrialRecord) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Bar:
+    """A progress bar on a terminal; lines in a log, a few seconds apart."""
+
+    LINE_S = 5.0
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+        self.live = sys.stderr.isatty()
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.step = ""
+        self.printed = 0.0
+        self.driver: Driver | None = None
+        self.study: Study | None = None
+        self.volume: float | None = None
+
+    # -- preparation
+
+    def tell(self, text: str, share: float | None) -> None:
+        if text.startswith("warning:"):
+            self.console.print(text, style="yellow", markup=False, highlight=False)
+            return
+        name = text.split(",")[0]
+        if not self.live:
+            if name != self.step or time.monotonic() - self.printed > self.LINE_S:
+                done = "" if share is None else f" {share:.0%}"
+                self._line(f"{text}{done}")
+            self.step = name
+            return
+        bar = self._bar()
+        if name != self.step:
+            if self.task is not None:
+                bar.update(self.task, completed=1, total=1)
+            self.task = bar.add_task(text, total=None if share is None else 1.0)
+            self.step = name
+        assert self.task is not None
+        bar.update(self.task, description=text, completed=share, total=None if share is None else 1.0)
+
+    # -- search
+
+    def begin(self, driver: Driver, study: Study) -> None:
+        self.driver, self.study = driver, study
+        self.volume = study.hypervolume()
+        if self.live:
+            bar = self._bar()
+            if self.task is not None:
+                bar.update(self.task, completed=1, total=1)
+            self.task = bar.add_task("search", total=self._goal(), completed=self._done())
+        else:
+            self._line(f"search: {self._story()}")
+
+    def trial(self, number: int, record: TrialRecord) -> None:
+        if self.driver is None or self.study is None:
+            return
+        if record.outcome == Outcome.MEASURED:
+            self.volume = self.study.hypervolume()
+        if record.outcome == Outcome.FAILED:
+            text = f"trial {number} failed in {record.failed_stage}: {record.cause} ({record.detail})"
+            self.console.print(text, style="yellow", markup=False, highlight=False)
+        if self.live and self.task is not None:
+            self._bar().update(self.task, description=f"search, {self._story()}", completed=self._done(), total=self._goal())
+        elif time.monotonic() - self.printed > self.LINE_S:
+            self._line(f"search: {self._story()}{self._eta()}")
+
+    def end(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        elif self.driver is not None:
+            self._line(f"search: {self._story()}")
+
+    def _bar(self) -> Progress:
+        if self.bar is None:
+            self.bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self.bar.start()
+        return self.bar
+
+    def _goal(self) -> float | None:
+        assert self.driver is not None
+        budget = self.driver.plan.config.budget
+        if budget.trials is not None:
+            return budget.trials
+        return round(budget.wall_s or budget.cpu_s or 0) or None
+
+    def _done(self) -> float:
+        assert self.driver is not None
+        budget, tally = self.driver.plan.config.budget, self.driver.tally()
+        if budget.trials is not None:
+            return tally.counted
+        return round(tally.wall_s if budget.wall_s else tally.cpu_s)
+
+    def _eta(self) -> str:
+        assert self.driver is not None
+        goal, done, tally = self._goal(), self._done(), self.driver.tally()
+        if not goal or not done:
+            return ""
+        left = tally.wall_s / done * max(0.0, goal - done)
+        return f", ETA {int(left // 60)}:{int(left % 60):02d}"
+
+    def _story(self) -> str:
+        assert self.driver is not None
+        tally = self.driver.tally()
+        goal = self.driver.plan.config.budget.trials
+        parts = [f"{tally.counted}/{goal} trials" if goal else f"{tally.counted} trials"]
+        if tally.rejected:
+            parts.append(f"{tally.rejected} rejected")
+        if tally.failed:
+            parts.append(f"{tally.failed} failed")
+        if self.volume is not None:
+            parts.append(f"hypervolume {self.volume:.3f}")
+        return ", ".join(parts)
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+        self.printed = time.monotonic()

@@ -1,0 +1,288 @@
+"""The driver: asks the ledger for candidates, tells it outcomes, and knows when to stop. Runners only carry jobs."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autokd import registry
+from autokd.errors import AutokdError, StudyError
+from autokd.files import read_json
+from autokd.ledger import Ledger, record_of, storage_errors
+from autokd.plan import Plan
+from autokd.trial import Candidate, Outcome, ParamValue, TrialRecord
+
+RETRIED = ("lost_worker", "out_of_memory")
+REJECTIONS_PER_TRIAL = 50
+SAME_PROPOSALS = 10
+"""After so many known candidates in a row the sampler is stuck: one is drawn at random."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One candidate to evaluate."""
+
+    number: int
+    candidate: Candidate
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Where a search stands."""
+
+    counted: int
+    measured: int
+    rejected: int
+    failed: int
+    running: int
+    cpu_s: float
+    wall_s: float
+
+
+class Driver:
+    """The one writer of a study's ledger. Thread-safe: every method takes the driver's lock.
+
+    Args:
+        ledger: The study's ledger.
+        plan: The study's plan.
+        home: The study's folder.
+        on_finish: Called after each trial with its number and record.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        plan: Plan,
+        home: Path,
+        on_finish: Callable[[int, TrialRecord], None] = lambda number, record: None,
+    ) -> None:
+        self.ledger, self.plan, self.home, self.on_finish = ledger, plan, home, on_finish
+        self.lock = threading.RLock()
+        self.running: dict[int, tuple[optuna.Trial, Job]] = {}
+        self.known: dict[str, int] = {}
+        self.counted = self.rejected = self.measured = self.failed = 0
+        self.cpu_s = 0.0
+        self.violations: Counter[str] = Counter()
+        self.failures_in_a_row: list[str] = []
+        self.first_cause = ""
+        self.reason: str | None = None
+        self.fatal: AutokdError | None = None
+        self.began = time.monotonic()
+        self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
+        trials = ledger.trials()
+        for trial in trials:
+            self._count(trial.number, record_of(trial))
+        self._recover(trials)
+        self.failures_in_a_row = []  # a resumed study gets a fresh chance
+        ledger.study.sampler = make_sampler(plan, len(trials))
+
+    # ------------------------------------------------------------------------------------------- asking
+
+    def next(self) -> Job | None:
+        """The next job; ``None`` when there is none now. See :meth:`finished`."""
+        with self.lock:
+            in_a_row = 0
+            while not self.finished() and not self._reserved():
+                trial = self._ask(at_random=in_a_row >= SAME_PROPOSALS)
+                candidate = Candidate(self.plan.space.suggest(trial))
+                twin = self.known.get(candidate.key())
+                if twin is None or "retry_of" in trial.user_attrs:
+                    self.known[candidate.key()] = trial.number
+                    job = Job(trial.number, candidate, self.home / "trials" / f"{trial.number:05d}")
+                    self.running[trial.number] = (trial, job)
+                    return job
+                in_a_row += 1
+                self._finish(trial, TrialRecord(Outcome.DUPLICATE, dict(candidate.params), duplicate_of=twin))
+                if len(self.known) >= self.plan.space.size():
+                    self._stop(f"all {len(self.known)} candidates of the space were evaluated")
+            return None
+
+    def finished(self) -> str | None:
+        """Why no more trials are begun, or ``None``."""
+        with self.lock:
+            budget = self.plan.config.budget
+            if self.reason is None:
+                if budget.trials is not None and self.counted >= budget.trials:
+                    self._stop(f"the budget of {budget.trials} trials is spent")
+                elif budget.cpu_s is not None and self.cpu_s >= budget.cpu_s:
+                    self._stop(f"the budget of {budget.cpu_s:g} CPU seconds is spent")
+                elif budget.wall_s is not None and self.wall_s >= budget.wall_s:
+                    self._stop(f"the budget of {budget.wall_s:g} seconds is spent")
+                elif self.rejected >= REJECTIONS_PER_TRIAL * (budget.trials or 30):
+                    self._stop(self._rejection_story())
+            return self.reason
+
+    @property
+    def overdue(self) -> bool:
+        """Whether running trials must be interrupted: the clock's budget is spent, or the study cannot go on."""
+        wall = self.plan.config.budget.wall_s
+        return self.fatal is not None or (wall is not None and self.wall_s >= wall)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of searching, over all resumes."""
+        return self.wall_before + time.monotonic() - self.began
+
+    def tally(self) -> Tally:
+        with self.lock:
+            return Tally(
+                self.counted, self.measured, self.rejected, self.failed, len(self.running), self.cpu_s, self.wall_s
+            )
+
+    def _reserved(self) -> bool:
+        """Every running trial may begin training: no more are begun than the budget has room for."""
+        trials = self.plan.config.budget.trials
+        return trials is not None and self.counted + len(self.running) >= trials
+
+    def _ask(self, at_random: bool) -> optuna.Trial:
+        study = self.ledger.study
+        with storage_errors(self.ledger.url):
+            if not at_random:
+                return study.ask()
+            proposer = study.sampler
+            study.sampler = optuna.samplers.RandomSampler(seed=len(study.get_trials(deepcopy=False)))
+            try:
+                return study.ask()
+            finally:
+                study.sampler = proposer
+
+    # ------------------------------------------------------------------------------------------ telling
+
+    def complete(self, job: Job, record: TrialRecord) -> None:
+        """Tell the outcome of a job."""
+        with self.lock:
+            trial, _ = self.running.pop(job.number)
+            again = (
+                record.outcome == Outcome.FAILED and record.cause in RETRIED and "retry_of" not in trial.user_attrs
+            )
+            if again:
+                record = replace(record, notes={**record.notes, "retried": True})
+            self._finish(trial, record)
+            if again:
+                self.ledger.enqueue(_searched(record.params, self.plan), retry_of=job.number)
+            self._watch_failures(record)
+            self.ledger.set_attr("autokd:wall_s", self.wall_s)
+
+    def interrupt_all(self) -> None:
+        """Queue the candidates of all running trials again (Ctrl-C, the clock, an error)."""
+        with self.lock:
+            for number in list(self.running):
+                trial, job = self.running.pop(number)
+                record = TrialRecord(Outcome.INTERRUPTED, dict(job.candidate.params), folder=str(job.folder))
+                self._finish(trial, record)
+                self.ledger.enqueue(_searched(job.candidate.params, self.plan), retry_of=number)
+            self.ledger.set_attr("autokd:wall_s", self.wall_s)
+
+    def give_up(self, error: AutokdError) -> None:
+        """The study cannot go on: no more jobs; the runner raises the error."""
+        with self.lock:
+            self.fatal = self.fatal or error
+            self._stop(str(error))
+
+    def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        values = None
+        if record.outcome == Outcome.MEASURED:
+            values = [float(record.value(o.name) or 0.0) for o in self.plan.objectives]
+        known = {c: record.value(c.name) for c in self.plan.constraints}
+        constraints = {str(c): c.violation(v) for c, v in known.items() if v is not None}
+        self.ledger.finish(trial, record, values, constraints)
+        self._count(trial.number, record)
+        self.on_finish(trial.number, record)
+
+    def _count(self, number: int, record: TrialRecord | None) -> None:
+        if record is None:
+            return
+        if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
+            self.known.setdefault(Candidate(record.params).key(), number)
+        self.counted += counts(record)
+        self.rejected += record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
+        self.measured += record.outcome == Outcome.MEASURED
+        self.failed += record.outcome == Outcome.FAILED
+        self.cpu_s += record.cpu_s
+        if record.outcome == Outcome.DUPLICATE:
+            self.violations["a candidate that was proposed before"] += 1
+        for violation in record.violations:
+            self.violations[violation.constraint] += 1
+
+    def _watch_failures(self, record: TrialRecord) -> None:
+        limit = self.plan.config.budget.failures_in_a_row
+        if record.outcome == Outcome.MEASURED:
+            self.failures_in_a_row = []
+        if record.outcome != Outcome.FAILED:
+            return
+        label = f"{record.failed_stage}: {record.cause}"
+        if self.failures_in_a_row and self.failures_in_a_row[-1] != label:
+            self.failures_in_a_row = []
+        if not self.failures_in_a_row:
+            self.first_cause = f"{label} ({record.detail})" if record.detail else label
+        self.failures_in_a_row.append(label)
+        if len(self.failures_in_a_row) >= limit:
+            law = f"a search must not fail the same way {limit} times in a row"
+            mend = f"See error.txt in {record.folder}; then `autokd resume`."
+            self.give_up(StudyError(law, self.first_cause, mend))
+
+    def _stop(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    def _rejection_story(self) -> str:
+        common, times = self.violations.most_common(1)[0]
+        return f"{self.rejected} candidates were rejected; the commonest reason, {times} times: {common}"
+
+    # ----------------------------------------------------------------------------------------- recovery
+
+    def _recover(self, trials: list[FrozenTrial]) -> None:
+        """What a dead driver left running: adopt what its workers finished, queue the rest again."""
+        for frozen in trials:
+            if frozen.state != TrialState.RUNNING:
+                continue
+            trial = optuna.Trial(self.ledger.study, frozen._trial_id)
+            params = {**self.plan.space.fixed, **frozen.params}
+            folder = self.home / "trials" / f"{frozen.number:05d}"
+            left = read_json(folder / "record.json")
+            record = TrialRecord.from_json(json.dumps(left)) if left else None
+            if record is not None and Candidate(record.params).key() == Candidate(params).key():
+                self._finish(trial, record)
+                continue
+            self._finish(trial, TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder)))
+            if frozen.params:
+                self.ledger.enqueue(frozen.params, retry_of=frozen.number)
+
+
+def counts(record: TrialRecord) -> bool:
+    """Whether a trial counts towards ``budget.trials``: it began training, or found its training in the store."""
+    return (
+        record.began_training
+        and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
+        and not record.notes.get("retried")
+    )
+
+
+def make_sampler(plan: Plan, done: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
+    factory = registry.load("samplers", plan.config.sampler)
+    seed, space = plan.config.seed, plan.space.distributions()
+    sampler: optuna.samplers.BaseSampler = factory(seed, space)
+    if done and not getattr(sampler, "stateless", False):
+        sampler = factory((seed * 1_000_003 + done) % (2**31 - 1), space)
+    return sampler
+
+
+def _searched(params: Mapping[str, ParamValue], plan: Plan) -> dict[str, ParamValue]:
+    names = {p.name for p in plan.space.parameters}
+    return {k: v for k, v in params.items() if k in names}
+
+
+def remaining_s(driver: Driver) -> float:
+    """Seconds until the clock's budget is spent; infinite without one."""
+    wall = driver.plan.config.budget.wall_s
+    return math.inf if wall is None else max(0.0, wall - driver.wall_s)

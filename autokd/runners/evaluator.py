@@ -1,0 +1,183 @@
+"""A child process that evaluates candidates and can be lost without losing the study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+
+import psutil
+
+from autokd.errors import StorageError
+from autokd.files import read_json
+from autokd.trial import Outcome, ParamValue, TrialRecord
+
+START_S = 180.0
+"""Longest time a worker may take to import torch and open the data on a slow disk."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one candidate may use.
+
+    Args:
+        trial_s: Seconds.
+        memory_bytes: Resident memory of the worker and its children.
+        threads: Threads that torch may use.
+    """
+
+    trial_s: float
+    memory_bytes: float
+    threads: int = 1
+
+
+class Evaluator:
+    """Keeps one worker process warm; a candidate that hangs, crashes or eats the memory costs only that process.
+
+    Args:
+        home: The study's folder.
+        limits: What one candidate may use.
+        cancelled: Asked often while waiting; once true, the worker is killed and ``evaluate`` gives ``None``.
+    """
+
+    def __init__(self, home: Path, limits: Limits, cancelled: Callable[[], bool] = lambda: False) -> None:
+        self.home, self.limits, self.cancelled = home, limits, cancelled
+        self.process: subprocess.Popen[str] | None = None
+        self.messages: Queue[dict[str, Any] | None] = Queue()
+        self.log = home / "logs" / f"worker-{os.getpid()}-{id(self):x}.log"
+
+    def evaluate(self, number: int, params: Mapping[str, ParamValue], folder: Path) -> TrialRecord | None:
+        """The record of one candidate; ``None`` when cancelled.
+
+        Raises:
+            StorageError: The worker found the disk full or the study's folder gone: the study must stop.
+        """
+        started = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+            ready = self._wait(START_S, folder)
+            if not isinstance(ready, dict):
+                return None if ready is None else self._lost(folder, params, *ready)
+            started = time.monotonic()
+        self._send({"number": number, "params": dict(params), "folder": str(folder)})
+        answer = self._wait(self.limits.trial_s - (time.monotonic() - started), folder)
+        if answer is None:
+            return None
+        if isinstance(answer, dict):
+            return TrialRecord.from_json(answer["record"])
+        return self._lost(folder, params, *answer)
+
+    def close(self) -> None:
+        """End the worker and its children, now."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _start(self) -> None:
+        self.close()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        threads = str(self.limits.threads)
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "autokd.evaluation.worker", str(self.home), "--threads", threads]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in the terminal is for the driver alone
+            )
+        self.messages = Queue()
+        Thread(target=_read, args=(self.process, self.messages), daemon=True).start()
+
+    def _send(self, job: dict[str, Any]) -> None:
+        assert self.process is not None and self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the wait that follows says what happened
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+
+    def _wait(self, seconds: float, folder: Path) -> dict[str, Any] | tuple[str, str] | None:
+        """The next message; ``(cause, detail)`` when there will be none; ``None`` when cancelled."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                message = self.messages.get(timeout=0.2)
+            except Empty:
+                if self.cancelled():
+                    self.close()
+                    return None
+                if time.monotonic() > deadline:
+                    self.close()
+                    return "timeout", f"longer than {self.limits.trial_s:g} s (budget.trial_s)"
+                used = self._memory()
+                if used > self.limits.memory_bytes:
+                    self.close()
+                    limit = self.limits.memory_bytes / 1e9
+                    return "out_of_memory", f"{used / 1e9:.1f} GB used, {limit:.1f} GB allowed (resources.memory_gb)"
+                continue
+            if message is None:
+                code = self.process.wait() if self.process else None
+                self.close()
+                return "lost_worker", f"the worker ended with exit code {code}; {self._last_words()}"
+            if "fatal" in message:
+                self.close()
+                raise StorageError(*message["fatal"])
+            return message
+
+    def _memory(self) -> float:
+        if self.process is None:
+            return 0.0
+        try:
+            own = psutil.Process(self.process.pid)
+            return float(sum(p.memory_info().rss for p in [own, *own.children(recursive=True)]))
+        except psutil.Error:
+            return 0.0
+
+    def _lost(self, folder: Path, params: Mapping[str, ParamValue], cause: str, detail: str) -> TrialRecord:
+        progress = read_json(folder / "progress.json", {})
+        return TrialRecord(
+            Outcome.FAILED,
+            dict(params),
+            began_training=bool(progress.get("began_training")),
+            failed_stage=str(progress.get("stage", "build")),
+            cause=cause,
+            detail=detail,
+            folder=str(folder),
+        )
+
+    def _last_words(self) -> str:
+        try:
+            lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"
+
+
+def _read(process: subprocess.Popen[str], messages: Queue[dict[str, Any] | None]) -> None:
+    assert process.stdout is not None
+    with contextlib.suppress(ValueError, OSError):
+        for line in process.stdout:
+            messages.put(json.loads(line))
+    messages.put(None)

@@ -1,0 +1,35 @@
+"""Runs trials one after the other in this very process: for a debugger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autokd.errors import StorageError
+from autokd.runners.driver import Driver
+
+
+class InlineRunner:
+    """One trial after the other in this process: breakpoints work, a crash takes the study along."""
+
+    def run(self, driver: Driver, home: Path, concurrency: int) -> None:
+        """Run until the driver has no more jobs."""
+        import torch
+
+        from autokd.evaluation.parts import Parts
+        from autokd.evaluation.pipeline import evaluate
+        from autokd.evaluation.stages import TrialDir
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(driver.plan.config.resources.cpus_per_trial)
+        parts = Parts.open(home)
+        try:
+            while (job := driver.next()) is not None:
+                driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store)))
+        except StorageError as error:
+            driver.give_up(error)
+        finally:
+            parts.close()
+            driver.interrupt_all()
+            torch.set_num_threads(before)
+        if driver.fatal:
+            raise driver.fatal

@@ -1,0 +1,447 @@
+"""A study: create or open it, search, and take its results home; a facade over one Optuna study."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from autokd import __version__, registry, results
+from autokd.errors import StorageError, StudyError, UserError
+from autokd.files import read_json
+from autokd.hardware.profile import check_host
+from autokd.ledger import CONFIG_KEY, Ledger, record_of, sqlite_file, storage_url
+from autokd.plan import Plan
+from autokd.progress import Silent, Watcher
+from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
+from autokd.trial import Outcome
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+FACTS_KEY = "autokd:facts"
+HOME_KEY = "autokd:home"
+STATE_KEY = "autokd:state"
+DRIVER_KEY = "autokd:driver"
+BEAT_S = 20.0
+"""How often a live driver says so in the ledger; silence of six beats means that it died."""
+
+
+class Study:
+    """One study in a ledger, and its folder."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.plan = Plan.from_json(ledger.attr(CONFIG_KEY))
+
+    # -------------------------------------------------------------------------------------------- open, create
+
+    @classmethod
+    def open(cls, name: str, storage: str | None = None) -> Study:
+        """An existing study by name.
+
+        Raises:
+            StudyError: No such study.
+            StorageError: The ledger cannot be reached.
+        """
+        return cls(Ledger.open(storage_url(storage), name))
+
+    @classmethod
+    def create(cls, plan: Plan, storage: str | None = None) -> Study:
+        """Put a new study and its whole configuration into the ledger.
+
+        Raises:
+            StudyError: The name is taken.
+            StorageError: The ledger or the folder cannot be written.
+        """
+        url = storage_url(storage or plan.config.storage.url)
+        home = home_of(plan, url)
+        if Ledger.exists(url, plan.config.name):
+            raise StudyError("a study's name must be free", repr(plan.config.name), "`autokd resume` goes on with it.")
+        attrs = {CONFIG_KEY: plan.to_json(), HOME_KEY: str(home), "autokd:version": __version__, STATE_KEY: "created"}
+        names = [o.name for o in plan.objectives]
+        return cls(Ledger.create(url, plan.config.name, plan.directions, names, attrs))
+
+    @property
+    def name(self) -> str:
+        return self.ledger.name
+
+    @property
+    def home(self) -> Path:
+        """The study's folder; found again beside the ledger when both were moved."""
+        stated = Path(self.ledger.attr(HOME_KEY))
+        file = sqlite_file(self.ledger.url)
+        if not stated.exists() and file is not None:
+            moved = file.parent / ".autokd" / "studies" / self.name
+            if moved.exists():
+                return moved
+        return stated
+
+    @property
+    def root(self) -> Path:
+        """The folder that the studies of a ledger share."""
+        return self.home.parent.parent
+
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """The Optuna study behind it."""
+        return self.ledger.study
+
+    # ----------------------------------------------------------------------------------------------- search
+
+    def search(self, watcher: Watcher | None = None, ray_address: str | None = None) -> str:
+        """Run, or go on, until the budget is spent. Returns why it ended.
+
+        Raises:
+            UserError: Data, teacher or device cannot serve; another driver is at work.
+        """
+        watcher = watcher or Silent()
+        for profile in self.plan.profiles:
+            check_host(profile)
+        with self._driving():
+            from autokd.evaluation.prepare import prepare
+            from autokd.runners.driver import Driver
+
+            self.ledger.set_attr(STATE_KEY, "preparing")
+            with writable(self.home):
+                prepared = prepare(self.plan, self.root, self.home, watcher.tell)
+            self.ledger.set_attr(FACTS_KEY, prepared.facts)
+            if self.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
+                self.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
+            self.ledger.set_attr(STATE_KEY, "searching")
+            driver = Driver(self.ledger, self.plan, self.home)
+            watcher.begin(driver, self)
+            driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
+            runner = registry.load("runners", self.plan.config.runner)()
+            if ray_address is not None:
+                runner.address = ray_address
+            try:
+                if not driver.finished():
+                    runner.run(driver, self.home, self.plan.concurrency)
+            except KeyboardInterrupt:
+                self.ledger.set_attr(STATE_KEY, "interrupted")
+                raise
+            except UserError:
+                self.ledger.set_attr(STATE_KEY, "stopped")
+                raise
+            finally:
+                watcher.end()
+            reason = driver.finished() or "no more candidates"
+            self.ledger.set_attr(STATE_KEY, f"finished: {reason}")
+            return reason
+
+    def update(self, overrides: list[str]) -> None:
+        """Apply ``--set`` to budget, runner, resources or storage of an existing study.
+
+        Raises:
+            ConfigError: Anything else; it would change what finished trials mean.
+        """
+        if overrides:
+            self.plan = self.plan.with_overrides(overrides)
+            self.ledger.set_attr(CONFIG_KEY, self.plan.to_json())
+
+    @contextmanager
+    def _driving(self) -> Iterator[None]:
+        """One live driver: a file lock on this host (the system frees a dead one's), a heartbeat across hosts."""
+        host = socket.gethostname()
+        other = self.ledger.attr(DRIVER_KEY) or {}
+        far = other.get("host") not in (None, host) and time.time() - other.get("beat", 0) < 6 * BEAT_S
+        if far:
+            raise StudyError("a study must have one live driver", f"one on {other['host']}", "Wait for it or stop it there.")
+        with writable(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.home / "driver.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                pid = other.get("pid", "?")
+                mend = "Wait for it, or end it with Ctrl-C; `autokd status` watches it."
+                raise StudyError("a study must have one live driver", f"another, process {pid}", mend) from None
+        stop = threading.Event()
+
+        def beat() -> None:
+            while True:
+                self.ledger.set_attr(DRIVER_KEY, {"host": host, "pid": os.getpid(), "beat": time.time()})
+                if stop.wait(BEAT_S):
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(timeout=5)
+            self.ledger.set_attr(DRIVER_KEY, {})
+            lock.release()
+
+    def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
+        watcher.trial(number, record)
+        if number % 20 == 19:
+            from autokd.evaluation.cache import StageStore
+
+            StageStore(self.home / "stages").shrink(int(self.plan.config.storage.max_gb * 1e9))
+
+    # ---------------------------------------------------------------------------------------------- results
+
+    @property
+    def reference_point(self) -> list[float] | None:
+        point = self.ledger.attr(REFERENCE_KEY)
+        return list(point) if point is not None else None
+
+    def members(self, profile: str | None = None) -> list[Member]:
+        """All measured, feasible students."""
+        return results.members(self.ledger, self.plan, profile)
+
+    def front(self, profile: str | None = None) -> list[Member]:
+        """The students that no other dominates, cheapest first.
+
+        Args:
+            profile: Judge latency on this profile instead of the objectives'.
+        """
+        return results.front(self.members(profile), results.objectives_on(self.plan, profile))
+
+    def hypervolume(self) -> float | None:
+        """Area (volume) dominated over the reference point, costs in natural logarithm; ``None`` before the teacher."""
+        return results.volume(self.members(), self.plan.objectives, self.reference_point)
+
+    def best(
+        self,
+        max_latency_ms: float | None = None,
+        min_accuracy: float | None = None,
+        profile: str | None = None,
+        trial: int | None = None,
+    ) -> Student:
+        """One student; see :func:`autokd.results.choose`."""
+        objectives = results.objectives_on(self.plan, profile)
+        chosen = results.choose(
+            self.members(profile), objectives, trial=trial, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+        )
+        return Student(self, chosen)
+
+    def confirm(self, tell: Callable[[str, float | None], None] = lambda text, share: None) -> list[Member]:
+        """Read the test split for the front's members that were not confirmed yet; returns the front."""
+        from autokd.evaluation.confirm import confirm
+
+        waiting = [m for m in self.front() if m.confirmed is None]
+        if waiting:
+            known = dict(self.ledger.attr(CONFIRMED_KEY, {}))
+            for member, values in confirm(self.plan, self.home, waiting, tell):
+                known[str(member.number)] = values
+            self.ledger.set_attr(CONFIRMED_KEY, known)
+        return self.front()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a trial: number, outcome, parameters as ``params_*``, every measurement under its name."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.ledger.trials():
+            record = record_of(trial)
+            row: dict[str, Any] = {"number": trial.number, "state": trial.state.name}
+            if record is not None:
+                row["outcome"] = record.outcome.value
+                row |= {f"params_{k}": v for k, v in record.params.items()}
+                row |= {m.name: m.value for m in record.measurements}
+                row |= {"cpu_s": record.cpu_s, "cause": record.cause, "artifact": record.artifact}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def running(self) -> list[dict[str, Any]]:
+        """What runs now: trial number, stage, samples."""
+        found = []
+        for trial in self.ledger.trials():
+            if trial.state.name == "RUNNING":
+                progress = read_json(self.home / "trials" / f"{trial.number:05d}" / "progress.json", {})
+                found.append({"number": trial.number, **progress})
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """Plain facts of where the study stands."""
+        records = [record_of(t) for t in self.ledger.trials()]
+        outcomes = {o.value: sum(r is not None and r.outcome == o for r in records) for o in Outcome}
+        from autokd.runners.driver import counts
+
+        return {
+            "study": self.name,
+            "state": self.ledger.attr(STATE_KEY),
+            "budget": self.plan.config.budget.model_dump(exclude_none=True),
+            "counted": sum(r is not None and counts(r) for r in records),
+            "outcomes": outcomes,
+            "running": self.running(),
+            "cpu_s": sum(r.cpu_s for r in records if r is not None),
+            "wall_s": self.ledger.attr("autokd:wall_s", 0.0),
+            "front": len(self.front()),
+            "hypervolume": self.hypervolume(),
+            "teacher": (self.ledger.attr(FACTS_KEY) or {}).get("teacher"),
+            "home": str(self.home),
+        }
+
+    def trial(self, number: int) -> dict[str, Any]:
+        """Everything about one trial, as plain values.
+
+        Raises:
+            StudyError: No such trial.
+        """
+        trials = self.ledger.trials()
+        if not 0 <= number < len(trials):
+            raise StudyError("the trial must be in the study", number, f"It has {len(trials)} trials, from 0.")
+        record = record_of(trials[number])
+        confirmed = self.ledger.attr(CONFIRMED_KEY, {}).get(str(number))
+        known = {"number": number, "state": trials[number].state.name, "confirmed": confirmed}
+        if record is None:
+            return known | {
+                "outcome": trials[number].state.name.lower(), "params": trials[number].params,
+                "measurements": [], "violations": [], "stages": [],
+            }
+        return asdict(record) | known
+
+    def finish(
+        self, number: int, samples: int, tell: Callable[[str, float | None], None] = lambda text, share: None
+    ) -> int:
+        """Train a student on with the teacher for ``samples`` samples; a child trial, measured and confirmed.
+
+        Returns:
+            The child's trial number.
+
+        Raises:
+            StudyError: The student is not measured, or its weights are gone.
+            StageFailure: Its training or export failed.
+        """
+        from autokd.evaluation.confirm import confirm
+        from autokd.evaluation.finish import finish
+        from autokd.evaluation.parts import Parts
+        from autokd.evaluation.stages import TrialDir
+
+        with self._driving():
+            member = self.best(trial=number).member
+            child = len(self.ledger.trials())
+            parts = Parts.open(self.home)
+            try:
+                tell("training on", None)
+                trial = TrialDir(self.home / "trials" / f"{child:05d}", parts.store)
+                record = finish(member, samples, parts, trial)
+            finally:
+                parts.close()
+            child = self.ledger.add(record, self.plan)
+            known = dict(self.ledger.attr(CONFIRMED_KEY, {}))
+            made = replace(member, number=child, record=record, artifact=record.artifact)
+            for _, values in confirm(self.plan, self.home, [made], tell):
+                known[str(child)] = values
+            self.ledger.set_attr(CONFIRMED_KEY, known)
+            return child
+
+    def gc(self) -> int:
+        """Drop every file but the front's (and the ledger); returns the bytes freed."""
+        from autokd.evaluation.cache import StageStore
+
+        store = StageStore(self.home / "stages")
+        best = self.front()
+        keep = [store.path(s.stage, s.key) for m in best for s in m.record.stages]
+        freed = store.drop(keep)
+        kept = {f"{m.number:05d}" for m in best}
+        for folder in (self.home / "trials").glob("*"):
+            if folder.name not in kept:
+                for heavy in (*folder.glob("*.onnx"), *folder.glob("*.npy")):
+                    freed += heavy.stat().st_size if heavy.stat().st_nlink == 1 else 0
+                    heavy.unlink()
+        return freed
+
+
+class Student:
+    """A chosen student of a study."""
+
+    def __init__(self, study: Study, member: Member) -> None:
+        self.study, self.member = study, member
+
+    @property
+    def number(self) -> int:
+        return self.member.number
+
+    @property
+    def values(self) -> dict[str, float]:
+        return dict(self.member.values)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the ONNX file and its receipt beside it; returns the file's path.
+
+        Raises:
+            StudyError: The file is gone (``autokd gc``) or does not have the measured hash.
+            StorageError: The place cannot be written.
+        """
+        from autokd.handover import hand_over
+
+        return hand_over(self.study, self.member, Path(path))
+
+
+def home_of(plan: Plan, url: str) -> Path:
+    """The folder of a study: ``storage.path``, else ``.autokd`` beside a SQLite ledger, else here."""
+    file = sqlite_file(url)
+    base = Path(plan.config.storage.path) if plan.config.storage.path else (file.parent if file else Path.cwd()) / ".autokd"
+    return base.absolute() / "studies" / plan.config.name
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """What a disk says, as one clear StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno is None:
+            raise
+        mend = "Free some space, or set storage.path to a folder that can be written."
+        raise StorageError("the study's folder must be writable", f"{folder}: {error.strerror}", mend) from None
+
+
+def list_studies(storage: str | None = None) -> list[dict[str, Any]]:
+    """Name, state and counts of every autokd study in a ledger."""
+    import optuna
+
+    from autokd.ledger import connect, storage_errors
+
+    url = storage_url(storage)
+    connection = connect(url)
+    with storage_errors(url):
+        summaries = optuna.get_all_study_summaries(connection)
+    return [
+        {
+            "name": s.study_name,
+            "state": s.user_attrs.get(STATE_KEY),
+            "trials": s.n_trials,
+            "begun": s.datetime_start.isoformat() if s.datetime_start else None,
+        }
+        for s in summaries
+        if CONFIG_KEY in s.user_attrs
+    ]
+
+
+def difference(old: Plan, new: Plan) -> str:
+    """The dotted names of what two plans differ in, for an error message."""
+
+    def flat(value: Any, path: str = "") -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {k: v for key, below in value.items() for k, v in flat(below, f"{path}.{key}".strip(".")).items()}
+        return {path: value}
+
+    before, after = flat(json.loads(old.fingerprint())), flat(json.loads(new.fingerprint()))
+    names = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    return ", ".join(n.removeprefix("config.") for n in names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def forget_folder(home: Path) -> None:
+    """Remove the folder of a study that never got into a ledger."""
+    shutil.rmtree(home, ignore_errors=True)
+
+
+__all__: Sequence[str] = ("Student", "Study", "difference", "home_of", "list_studies")

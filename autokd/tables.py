@@ -1,0 +1,217 @@
+"""What the commands print for people: tables with units, devices and spread, sized to the terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autokd.objectives import Objective, metric_of
+from autokd.results import Member, objectives_on
+
+if TYPE_CHECKING:
+    from autokd.evaluation.preflight import Preflight
+    from autokd.plan import Plan
+    from autokd.study import Study
+
+
+def _out() -> Console:
+    # a pipe has no width: give tables room instead of cutting them at 80 columns
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def number(value: float | None, unit: str, spread: float | None = None) -> str:
+    """A value in sensible digits with its unit and spread: ``0.0214 ms ± 0.4 %``."""
+    if value is None:
+        return "-"
+    if unit == "bytes":
+        text = f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+    elif unit == "ratio":
+        text = f"{value:.1%}" if spread is None else f"{value:.1%} ± {spread:.1%}"
+        return text
+    elif unit == "ms":
+        text = f"{value * 1e3:.3g} µs" if value < 1 else f"{value:.3g} ms"
+        return text if spread is None else f"{text} ± {spread:.1%}"
+    elif unit == "":
+        text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:g}"
+    else:
+        text = f"{value:.4g} {unit}"
+    return text
+
+
+def _cell(member: Member, objective: Objective) -> str:
+    for m in member.record.measurements:
+        if m.name == objective.name:
+            return number(m.value, m.unit, m.spread)
+    return "-"
+
+
+def front_json(study: Study, found: Sequence[Member], profile: str | None = None) -> dict[str, Any]:
+    """The documented JSON of a front."""
+    objectives = objectives_on(study.plan, profile)
+    return {
+        "study": study.name,
+        "objectives": [str(o) for o in objectives],
+        "hypervolume": study.hypervolume(),
+        "reference_point": study.reference_point,
+        "members": [m.to_dict() for m in found],
+    }
+
+
+def front(study: Study, found: Sequence[Member], profile: str | None = None) -> None:
+    """The front, cheapest first, with the teacher for comparison."""
+    objectives = objectives_on(study.plan, profile)
+    table = Table(title=Text(f"Pareto front of {study.name}"), title_justify="left")
+    table.add_column("trial", justify="right")
+    for o in objectives:
+        table.add_column(Text(f"{o.name}\n({'higher' if o.direction == 'maximize' else 'lower'} is better)"), justify="right")
+    named = {o.metric for o in objectives}
+    extra = [m for m in ("size_bytes", "params") if m not in named]
+    for name in extra:
+        table.add_column(name, justify="right")
+    confirmed = any(m.confirmed for m in found)
+    if confirmed:
+        table.add_column("accuracy\non test", justify="right")
+    table.add_column("student", overflow="fold")
+    for m in found:
+        cells = [str(m.number), *(_cell(m, o) for o in objectives)]
+        cells += [number(m.record.value(n), metric_of(n).unit) for n in extra]
+        if confirmed:
+            test = m.confirmed or {}
+            cells.append(number(test.get("accuracy"), "ratio", test.get("accuracy_se")))
+        table.add_row(*cells, Text(summary(m.params)))
+    teacher = (study.ledger.attr("autokd:facts") or {}).get("teacher")
+    if teacher:
+        values = {(f"{t['metric']}@{t['profile']}" if t["profile"] else t["metric"]): t for t in teacher["measurements"]}
+        cells = ["teacher"]
+        for name in [*(o.name for o in objectives), *extra]:
+            t = values.get(name)
+            cells.append(number(t["value"], t["unit"], t["spread"]) if t else "-")
+        table.add_section()
+        table.add_row(*cells, *([""] if confirmed else []), Text(teacher["name"]), style="dim")
+    console = _out()
+    console.print(table)
+    if not found:
+        console.print("No student was measured yet that meets every constraint.", markup=False)
+    hv = study.hypervolume()
+    where = "validation split"
+    if hv is not None:
+        point = ", ".join(f"{o.name} {v:.4g}" for o, v in zip(study.plan.objectives, study.reference_point or [], strict=False))
+        text = f"Quality on the {where}. Hypervolume {hv:.4f} over ({point}), costs in natural logarithm."
+        console.print(text, markup=False, highlight=False)
+    if found and not confirmed:
+        console.print(f"`autokd confirm {study.name}` reads the test split.", markup=False, highlight=False)
+
+
+def summary(params: Mapping[str, Any]) -> str:
+    """Parameters on one line, numbers short."""
+    return " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+
+
+def rows(pairs: Sequence[tuple[str, str]], title: str | None = None) -> None:
+    """Two plain columns."""
+    table = Table(show_header=False, box=None, title=title, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in pairs:
+        table.add_row(Text(key), Text(value))
+    _out().print(table)
+
+
+def status(facts: Mapping[str, Any]) -> None:
+    outcomes = ", ".join(f"{n} {o}" for o, n in facts["outcomes"].items() if n) or "none yet"
+    pairs = [
+        ("study", facts["study"]),
+        ("state", str(facts["state"])),
+        ("counted", f"{facts['counted']} of {facts['budget'].get('trials', 'unlimited')} trials that began training"),
+        ("trials", outcomes),
+        ("spent", f"{facts['cpu_s']:.0f} CPU s in trials, {facts['wall_s']:.0f} s of searching"),
+        ("front", f"{facts['front']} students"),
+    ]
+    if facts["hypervolume"] is not None:
+        pairs.append(("hypervolume", f"{facts['hypervolume']:.4f}"))
+    for r in facts["running"]:
+        share = f" {r['samples'] / r['of']:.0%}" if r.get("of") and r.get("samples") else ""
+        pairs.append((f"trial {r['number']}", f"{r.get('stage', 'starting')}{share}"))
+    rows(pairs)
+
+
+def trial(facts: Mapping[str, Any]) -> None:
+    rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"]))] + _reasons(facts))
+    rows([(k, str(v)) for k, v in facts["params"].items()], "parameters")
+    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in facts["measurements"]], "measurements")
+    if facts.get("confirmed"):
+        rows([(k, f"{v:.4f}") for k, v in facts["confirmed"].items()], "on the test split")
+    stages = [
+        (s["stage"], "from the store" if s["cached"] else f"{s['duration_s']:.2f} s, {s['cpu_s']:.2f} CPU s") for s in facts["stages"]
+    ]
+    rows(stages, "stages")
+    if facts.get("artifact"):
+        rows([("file", facts["artifact"])])
+
+
+def _name(m: Mapping[str, Any]) -> str:
+    return f"{m['metric']}@{m['profile']}" if m["profile"] else str(m["metric"])
+
+
+def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = [("violated", f"{v['constraint']}, got {v['value']:.6g}") for v in facts["violations"]]
+    if facts.get("cause"):
+        found.append(("failed", f"in {facts['failed_stage']}: {facts['cause']} ({facts['detail']})"))
+        found.append(("folder", str(facts["folder"])))
+    if facts.get("duplicate_of") is not None:
+        found.append(("same as", f"trial {facts['duplicate_of']}"))
+    if facts.get("parent") is not None:
+        found.append(("trained on from", f"trial {facts['parent']}"))
+    return found
+
+
+def exported(study: Study, member: Member, path: Path) -> None:
+    from autokd.handover import receipt_path
+
+    pairs = [("file", str(path)), ("receipt", str(receipt_path(path))), ("trial", str(member.number))]
+    pairs += [(o.name, _cell(member, o)) for o in study.plan.objectives]
+    verdict = member.record.notes.get("verify", {})
+    if verdict:
+        pairs.append(("verified", f"{verdict['prediction_mismatches']} of {verdict['n']} predictions differ from the model"))
+    rows(pairs)
+
+
+def measured(file: Path, found: Sequence[Mapping[str, Any]]) -> None:
+    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in found], str(file))
+
+
+def verified(found: Mapping[str, Any]) -> None:
+    rows([(str(k), str(v)) for k, v in found.items()])
+
+
+def listing(found: Sequence[Mapping[str, Any]]) -> None:
+    rows([(str(r["name"]), str(r["summary"])) for r in found] or [("none", "")])
+
+
+def doctor(found: Mapping[str, Any]) -> None:
+    rows([(k, str(v)) for k, v in found["host"].items()], "host")
+    rows([(("ok    " if c["ok"] else "FAILED") + " " + c["name"], c["detail"]) for c in found["checks"]], "checks")
+
+
+def preflight(plan: Plan, found: Preflight) -> None:
+    """The pre-flight in words."""
+    size = "infinite" if math.isinf(found.space_size) else f"{found.space_size:.3g}"
+    pairs = [("space", f"{size} candidates of {plan.space.family}")]
+    for name, (low, high) in found.ranges.items():
+        unit = metric_of(name.split("@")[0]).unit
+        pairs.append((name, f"{number(low, unit)} to {number(high, unit)} (untrained, sampled)"))
+    pairs.append(("feasible", f"{found.feasible_share:.0%} of the sampled candidates before training"))
+    pairs += [("refused by", f"{c}: {share:.0%}") for c, share in found.refused.items() if share]
+    pairs += [("cannot be built", f"{times} times: {reason}") for reason, times in found.failed.items()]
+    pairs.append(("one training", f"about {found.train_s:.1f} CPU s"))
+    total = "until stopped" if math.isinf(found.total_s) else f"about {found.total_s / 60:.1f} min, teacher not counted"
+    pairs.append(("search", total))
+    pairs.append(("disk", number(found.disk_bytes, "bytes")))
+    rows(pairs, f"pre-flight of {plan.config.name}")
