@@ -65,15 +65,14 @@ class Plan:
                 "config": self.config.model_dump(),
                 "space": dict(self.space_source),
                 "profiles": [asdict(p) for p in self.profiles],
-            },
-            sort_keys=True,
+            }  # in the order written: conditions look at the parameters above them
         )
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """The plan of an existing study, without looking at any file."""
         raw = json.loads(text)
-        profiles = tuple(HardwareProfile.from_dict(p) for p in raw["profiles"])
+        profiles = tuple(HardwareProfile(**p | {"cores": p["cores"] and tuple(p["cores"])}) for p in raw["profiles"])
         config = StudyConfig.model_validate(raw["config"])
         return _resolve(config, raw["space"], profiles)
 

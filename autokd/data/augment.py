@@ -1,7 +1,8 @@
 """Seeded augmented views: a sample's pixels depend only on (seed, view, position), never on its batch.
 
 Randomness is counter-based: the finaliser of splitmix64 (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014, https://doi.org/10.1145/2660193.2660195) hashes a counter made of the three.
+pseudorandom number generators", OOPSLA 2014, https://doi.org/10.1145/2660193.2660195) hashes a counter
+made of the three.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ _GOLDEN = 0x9E3779B97F4A7C15
 def names(kind: str) -> tuple[str, ...]:
     """The augmentations for ``"image"`` or ``"tabular"`` data.
 
-    ``auto``: ``shift`` for images, ``none`` for tables. ``none``: every view is the clean data. ``shift``: up to an eighth
-    of the height and width in both directions, filled with the lowest raw value. ``shift_flip``: the same and mirrored
-    half of the time. ``crop_flip``: a crop of the image padded by an eighth through reflection, mirrored half of the time.
-    ``noise``: Gaussian, a tenth of each numeric feature's standard deviation; categories are left alone.
+    - ``auto``: ``shift`` for images, ``none`` for tables.
+    - ``none``: every view is the clean data.
+    - ``shift``: by up to an eighth of height and width, either way, filled with the lowest raw value.
+    - ``shift_flip``: the same, mirrored half of the time.
+    - ``crop_flip``: a crop of the image padded by an eighth through reflection, mirrored half of the time.
+    - ``noise``: Gaussian, a tenth of each numeric feature's standard deviation; categories are left alone.
     """
     return _NAMES[kind]
 
@@ -75,7 +78,7 @@ class SeededViews:
             self._reach = (_reach(height), _reach(width))
 
     def batch(self, positions: np.ndarray, view: int) -> np.ndarray:
-        """Raw values ``(B, *shape)``, in the source's dtype, of the training samples at ``positions`` (``(B,) int64``)."""
+        """Raw values ``(B, *shape)``, in the source's dtype, of the training samples at ``(B,)`` positions."""
         clean = self._inputs[self._train[positions]]
         if self.augment == "none":
             return clean
@@ -128,7 +131,7 @@ def _hash(stream: int, counter: np.ndarray) -> np.ndarray:
 
 
 def _normal(bits: np.ndarray) -> np.ndarray:
-    """Standard normal ``float32`` from 64 random bits each (Box & Muller, 1958): 32 for the radius, 32 for the angle."""
+    """Standard normal ``float32`` from 64 random bits each, by the transform of Box and Muller (1958)."""
     radius = ((bits >> np.uint64(32)).astype(np.float64) + 0.5) * 2.0**-32
     angle = (bits & np.uint64(0xFFFFFFFF)).astype(np.float64) * (2 * np.pi * 2.0**-32)
     return (np.sqrt(-2.0 * np.log(radius)) * np.cos(angle)).astype(np.float32)

@@ -78,7 +78,9 @@ def _targets(raw: RawData, n: int, classes: tuple[str, ...]) -> np.ndarray:
         raise DataError("inputs and targets must have the same length", f"{n} inputs and {len(targets)} targets")
     if targets.min() < 0 or targets.max() >= len(classes):
         found = f"indices from {targets.min()} to {targets.max()}"
-        raise DataError(f"targets must be class indices 0 .. {len(classes) - 1}", found, "Check labels and class names.")
+        raise DataError(
+            f"targets must be class indices 0 .. {len(classes) - 1}", found, "Check labels and class names."
+        )
     return targets.astype(np.int64)
 
 
@@ -96,7 +98,9 @@ def _scan(raw: RawData, inputs: np.ndarray) -> tuple[float, float]:
             if bad.any():
                 row = start + int(np.flatnonzero(bad.reshape(len(part), -1).any(axis=1))[0])
                 allowed = "finite" if image else "finite or NaN (missing)"
-                raise DataError(f"input values must be {allowed}", f"others in sample {row}", "Clean or scale the data.")
+                raise DataError(
+                    f"input values must be {allowed}", f"others in sample {row}", "Clean or scale the data."
+                )
         if image:
             least, most = min(least, float(part.min())), max(most, float(part.max()))
     if not image or (least >= low and most <= high):
@@ -121,7 +125,9 @@ def _columns(raw: RawData, inputs: np.ndarray) -> Columns:
     count = inputs.shape[1]
     cardinalities = tuple(int(k) for k in raw.cardinalities) or (0,) * count
     features = tuple(raw.features) or tuple(f"feature_{i}" for i in range(count))
-    categories = tuple(tuple(words) for words in raw.categories) or tuple(tuple(map(str, range(k))) for k in cardinalities)
+    categories = tuple(tuple(words) for words in raw.categories) or tuple(
+        tuple(map(str, range(k))) for k in cardinalities
+    )
     for name, found in (("cardinalities", cardinalities), ("features", features), ("categories", categories)):
         if len(found) != count:
             raise DataError(f"{name} must have one entry for each of the {count} features", len(found))

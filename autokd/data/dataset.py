@@ -12,8 +12,8 @@ import numpy as np
 from autokd import registry
 from autokd.data.check import checked
 from autokd.data.fingerprint import data_fingerprint
+from autokd.data.moments import mean_std
 from autokd.data.splits import limit_train, make_splits
-from autokd.data.statistics import mean_std
 from autokd.errors import AutokdError, ConfigError, DataError, nearest
 from autokd.protocols import DataOptions, Dataset, InputSpec
 

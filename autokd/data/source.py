@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
+from autokd.errors import ConfigError
 from autokd.protocols import DataOptions, RawData
 
 PathRule = Literal["none", "optional", "required"]
@@ -24,3 +26,14 @@ def source(path: PathRule, *options: str) -> Callable[[Loader], Loader]:
         return load
 
     return mark
+
+
+def needed_path(options: DataOptions) -> Path:
+    """The path of a source that cannot do without.
+
+    Raises:
+        ConfigError: None was given.
+    """
+    if options.path is None:
+        raise ConfigError("this data source needs `data.path`", "none", "Say where the data is.")
+    return options.path

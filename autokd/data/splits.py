@@ -178,7 +178,9 @@ def _check_overlap(test: np.ndarray | None, validation: np.ndarray | None) -> No
 def _check_counts(everywhere: np.ndarray, counts: np.ndarray, names: Sequence[str], least: int) -> None:
     for name, total, count in zip(names, everywhere.tolist(), counts.tolist(), strict=True):
         if total == 0:
-            raise DataError("every class must have samples", f"class {name!r} with 0", "Add samples or remove the class.")
+            raise DataError(
+                "every class must have samples", f"class {name!r} with 0", "Add samples or remove the class."
+            )
         if count < least:
             reason = "one to train on, one to validate" if least == 2 else "to train on"
             raise DataError(

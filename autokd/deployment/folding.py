@@ -7,9 +7,11 @@ import onnx
 
 from autokd.deployment.graph import constants, consumers, drop_dead, set_constant
 
+LAYERS = ("Conv", "Gemm", "MatMul")
+
 
 def fold_batch_norms(model: onnx.ModelProto) -> int:
-    """Folds every BatchNormalization that directly follows a Conv or a Gemm into its weights; in place.
+    """Folds every BatchNormalization that directly follows a Conv, Gemm or MatMul into its weights; in place.
 
     ``y = gamma (W x + b - mean) / sqrt(var + eps) + beta`` is one affine map, so nothing is lost. PyTorch's exporter
     does this for convolutions but not for linear layers.
@@ -23,7 +25,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
     folded = []
     for norm in [n for n in graph.node if n.op_type == "BatchNormalization"]:
         layer = made_by.get(norm.input[0])
-        if layer is None or layer.op_type not in ("Conv", "Gemm") or uses[norm.input[0]] != 1:
+        if layer is None or layer.op_type not in LAYERS or uses[norm.input[0]] != 1:
             continue
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in layer.attribute}
         if (
@@ -31,6 +33,10 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
             or attributes.get("alpha", 1.0) != 1.0
         ):
             continue
+        if layer.op_type == "MatMul":
+            if _rank(model, layer.output[0]) != 2:
+                continue  # over more axes the norm's channels are not the product's columns
+            layer.op_type = "Gemm"
         gamma, beta, mean, var = (values[name].astype(np.float64) for name in norm.input[1:5])
         epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
         scale = gamma / np.sqrt(var + epsilon)
@@ -54,3 +60,11 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
         graph.node.remove(norm)
     drop_dead(graph)
     return len(folded)
+
+
+def _rank(model: onnx.ModelProto, name: str) -> int | None:
+    """Number of axes of a value, ``None`` where it cannot be inferred."""
+    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
+        if value.name == name and value.type.tensor_type.HasField("shape"):
+            return len(value.type.tensor_type.shape.dim)
+    return None

@@ -126,6 +126,10 @@ class Parts:
         """The teacher's cached outputs under an augmentation."""
         return TeacherBank.open(Path(self.setup.banks[augment]))
 
+    def bank_views(self, augment: str) -> int:
+        """How many views the teacher scored."""
+        return len(list(Path(self.setup.banks[augment]).glob("view-*.npy")))
+
     def build(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
         """An untrained module that reads raw input; the same seed gives the same weights."""
         return build_module(family, params, self.dataset, self.plan.config.seed)

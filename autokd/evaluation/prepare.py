@@ -97,7 +97,9 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     inputs, targets = _validation(dataset)
     tell("teacher check-up", None)
     outputs = teacher.logits(inputs)
-    check = check_up(teacher, inputs, targets, dataset.classes, majority_accuracy(dataset))
+    check = check_up(
+        teacher, inputs, targets, len(dataset.classes), majority_accuracy(dataset), logits=outputs
+    )
     for warning in check.warnings:
         tell(f"warning: {warning}", None)
     banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
@@ -160,7 +162,8 @@ def _fill_banks(
     filled: dict[str, str] = {}
     for recipe in recipes(plan, len(dataset.splits.train)):
         views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.views)
-        used = min(recipe.views, max(1, math.ceil(recipe.samples / views.size)))
+        whole = max(1, views.size // recipe.batch_size) * min(recipe.batch_size, views.size)
+        used = min(recipe.views, max(1, math.ceil(recipe.samples / whole)))
         place = folder / digest([teacher.fingerprint, views.fingerprint])[:32]
         TeacherBank.fill(
             teacher,

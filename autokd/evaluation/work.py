@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,8 @@ def _fit(
     smoothing = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
     made = make_method(method, smoothing | dict(options))
     checkpoint = folder / "checkpoint"
+    if made.needs:  # a longer training than was planned goes through the cached views again
+        recipe = replace(recipe, views=min(recipe.views, parts.bank_views(recipe.augment)))
 
     def report(point: CurvePoint) -> None:
         trial.note(samples=point.samples, of=recipe.samples, accuracy=point.validation_accuracy, began_training=True)

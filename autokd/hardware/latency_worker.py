@@ -48,8 +48,11 @@ DEFAULTS = {
 }
 AGREE = 0.01  # the three fastest block medians lie this close together, relative
 KEPT = 3  # blocks that make the number
+BLOCKS = 10  # blocks that the minimum count and duration are cut into
 PARENT_CHECK_S = 15.0
 PRIMED_BELOW_BYTES = 64 << 20
+
+_cores: list[int] = []  # that this process was pinned to, one for each thread of a session
 
 
 class Refused(Exception):
@@ -80,6 +83,10 @@ def load(request: dict):  # type: ignore[no-untyped-def]
     }[request["optimization"]]
     if options.intra_op_num_threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    elif _cores and len(_cores) == options.intra_op_num_threads:
+        # The calling thread has the first core to itself; onnxruntime counts cores from 1.
+        places = ";".join(str(core + 1) for core in _cores[1:])
+        options.add_session_config_entry("session.intra_op_thread_affinities", places)
     providers = list(dict.fromkeys([request["provider"], "CPUExecutionProvider"]))
     try:
         session = ort.InferenceSession(request["path"], options, providers=providers)
@@ -118,6 +125,25 @@ def feeds_of(session, batch: int, seed: int) -> dict:  # type: ignore[no-untyped
     return feeds
 
 
+def warm_up(session, feeds: dict, request: dict) -> None:  # type: ignore[no-untyped-def]
+    """Call until count and time have passed: caches and clock rates settle, and idle thread pools elsewhere stop spinning."""
+    names = [output.name for output in session.get_outputs()]
+    begun, calls = time.perf_counter(), 0
+    while True:
+        passed = time.perf_counter() - begun
+        if passed > request["max_duration_s"] / 2 or (calls >= request["warmup"] and passed > request["min_duration_s"] / 5):
+            return
+        run_once(session, names, feeds)
+        calls += 1
+
+
+def run_once(session, names, feeds: dict) -> None:  # type: ignore[no-untyped-def]
+    try:
+        session.run(names, feeds)
+    except Exception as error:  # as in load
+        raise Refused("run", one_line(error)) from None
+
+
 def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-untyped-def]
     """The timing itself; see the top of the file for the method."""
     import numpy as np
@@ -125,7 +151,7 @@ def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-
     names = [output.name for output in session.get_outputs()]
     run, clock = session.run, time.perf_counter_ns
     minimum, maximum = request["min_duration_s"] * 1e9, request["max_duration_s"] * 1e9
-    calls_a_block = -(-request["min_count"] // 5)
+    calls_a_block = -(-request["min_count"] // BLOCKS)
     blocks: list[list[int]] = []
     medians: list[float] = []
     count = 0
@@ -133,15 +159,10 @@ def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-
     gc.disable()
     try:
         begun = clock()
-        for _ in range(request["warmup"]):
-            run(names, feeds)
-            if clock() - begun > maximum / 2:
-                break
-        begun = clock()
         while True:
             times: list[int] = []
             block_begun = now = clock()
-            while len(times) < calls_a_block or now - block_begun < minimum / 5:
+            while len(times) < calls_a_block or now - block_begun < minimum / BLOCKS:
                 start = clock()
                 run(names, feeds)
                 now = clock()
@@ -159,8 +180,7 @@ def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-
     finally:
         gc.enable()
     order = sorted(range(len(blocks)), key=medians.__getitem__)[:KEPT]
-    kept = np.concatenate([blocks[i] for i in order])
-    middle = float(np.median(kept))
+    middle = float(np.median(np.concatenate([blocks[i] for i in order])))
     return {
         "p50_ms": middle / 1e6,
         "p90_ms": float(np.percentile(np.concatenate(blocks), 90)) / 1e6,
@@ -180,20 +200,18 @@ def measure(request: dict) -> dict:
         # The first use of a kernel brings its code into memory; that belongs to the process, not to this file.
         session = load(request)
         feeds = feeds_of(session, request["batch"], request["seed"])
-        try:
-            session.run(None, feeds)
-        except Exception as error:
-            raise Refused("run", one_line(error)) from None
+        run_once(session, None, feeds)
         del session, feeds
     before = reset_peak()
     begun = time.perf_counter()
     session = load(request)
     session_ms = (time.perf_counter() - begun) * 1e3
     feeds = feeds_of(session, request["batch"], request["seed"])
-    result = time_calls(session, feeds, request)
+    warm_up(session, feeds, request)
+    peak = max(0, peak_bytes() - before)  # read here: the list of times that follows is ours, not the file's
     return {
-        **result,
-        "peak_memory_bytes": max(0, peak_bytes() - before),
+        **time_calls(session, feeds, request),
+        "peak_memory_bytes": peak,
         "session_ms": session_ms,
         "inputs": {name: list(array.shape) for name, array in feeds.items()},
     }
@@ -238,6 +256,8 @@ def status_bytes(field: str) -> int:
 
 
 def core_count() -> int:
+    if _cores:
+        return len(_cores)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -301,6 +321,17 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
         pass  # the parent is gone
 
 
+def pin(cores: list[int]) -> None:
+    """Run on these cores only, the calling thread on the first; the threads of a session are placed when it is made."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+        import numpy  # noqa: F401  threads that libraries start now inherit all the cores
+        import onnxruntime  # noqa: F401
+
+        _cores[:] = cores
+        os.sched_setaffinity(0, cores[:1])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time ONNX files. Without FILE: JSON requests on stdin.")
     parser.add_argument("path", nargs="?", metavar="FILE")
@@ -308,8 +339,7 @@ def main() -> int:
     for name, default in DEFAULTS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"default {default}")
     arguments = vars(parser.parse_args())
-    if arguments["cores"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in arguments["cores"].split(",")})  # later threads inherit it
+    pin([int(core) for core in arguments["cores"].split(",") if core])
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout is the protocol's
     if arguments["path"] is None:

@@ -16,10 +16,10 @@ from filelock import FileLock
 
 from autokd.errors import StorageError, TeacherError
 from autokd.protocols import Pace, Teacher, Views
+from autokd.teachers.batches import batch_size
 
 MANIFEST = "manifest.json"
 LARGEST = 6e4  # fp16 ends at 65,504
-BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TeacherBank:
         *,
         count: int,
         pace: Pace = nullcontext,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> TeacherBank:
         """Computes what is missing of views 0 .. ``count`` - 1 and returns the bank.
 
@@ -67,7 +67,7 @@ class TeacherBank:
             folder: Where the bank lives, or will.
             count: Number of views wanted, at most ``views.count``.
             pace: Entered around every batch.
-            progress: Called with samples done and samples in all (of this call).
+            progress: Called with the share done of this call, in (0, 1].
 
         Raises:
             StorageError: The folder holds another bank, or the disk does not take this one.
@@ -75,28 +75,25 @@ class TeacherBank:
         """
         if not 0 < count <= views.count:
             raise ValueError(f"0 < count <= views.count must hold, but got {count} and {views.count} views")
+        first = views.batch(np.arange(1, dtype=np.int64), 0)
+        size, classes = batch_size(first.shape[1:]), teacher.logits(first).shape[1]
         with _locked(folder):
-            if (folder / MANIFEST).is_file():
-                classes = cls.open(folder).key.classes  # the teacher's, if the fingerprints agree
-            else:
-                classes = teacher.logits(views.batch(np.arange(min(2, views.size)), 0)).shape[1]
-            key = BankKey(teacher.fingerprint, views.fingerprint, views.size, classes)
-            bank = cls._create(folder, key)
+            bank = cls._create(folder, BankKey(teacher.fingerprint, views.fingerprint, views.size, classes))
             missing = [v for v in range(count) if not (folder / _view(v)).is_file()]
             total, done = len(missing) * views.size, 0
             for view in missing:
 
                 def batches(view: int = view) -> Iterator[np.ndarray]:
                     nonlocal done
-                    for start in range(0, views.size, BATCH):
-                        positions = np.arange(start, min(start + BATCH, views.size), dtype=np.int64)
+                    for start in range(0, views.size, size):
+                        positions = np.arange(start, min(start + size, views.size), dtype=np.int64)
                         with pace():
                             found = teacher.logits(views.batch(positions, view))
                         yield found
-                        done = min(total, done + len(positions))
-                        progress(done, total)
+                        done = min(total, done + len(positions))  # a view that overflows fp16 is gone through twice
+                        progress(done / total)
 
-                _write(folder / _view(view), batches, (views.size, key.classes))
+                _write(folder / _view(view), batches, (views.size, classes))
         return bank
 
     @classmethod
@@ -139,12 +136,12 @@ class TeacherBank:
         if not (self.folder / file).is_file() and inputs is not None and teacher is not None:
             if teacher.fingerprint != self.key.teacher:
                 raise StorageError("A bank must keep one teacher's outputs", f"teacher {teacher.name} in {self.folder}")
-            rows, score = inputs, teacher.logits
+            rows, score, size = inputs, teacher.logits, batch_size(inputs.shape[1:])
 
             def batches() -> Iterator[np.ndarray]:
-                for start in range(0, len(rows), BATCH):
+                for start in range(0, len(rows), size):
                     with pace():
-                        found = score(rows[start : start + BATCH])
+                        found = score(rows[start : start + size])
                     yield found
 
             with _locked(self.folder):

@@ -17,6 +17,7 @@ from torch import nn
 from autokd.errors import TeacherError
 from autokd.protocols import TeacherOptions
 from autokd.teachers import scores
+from autokd.teachers.batches import batch_size
 from autokd.teachers.inputs import InputRule
 
 
@@ -37,7 +38,7 @@ class ModuleTeacher:
     def __init__(
         self, name: str, module: nn.Module, options: TeacherOptions, rule: InputRule | None, identity: str = ""
     ) -> None:
-        self.name = name
+        self.name = str(options.options.get("name") or name)
         self.classes = options.classes
         self._folder = options.folder
         self._device = options.device
@@ -134,11 +135,6 @@ def _tensor(output: Any) -> torch.Tensor:
     if isinstance(output, tuple | list) and output:
         return _tensor(output[0])
     raise TypeError(f"the module returned {type(output).__name__}, not a tensor of scores")
-
-
-def batch_size(shape: tuple[int, ...]) -> int:
-    """Samples a batch: about a million raw values, between 16 and 512 samples."""
-    return int(min(512, max(16, 2**20 // max(1, int(np.prod(shape))))))
 
 
 def _digest(state: Mapping[str, torch.Tensor], identity: str) -> str:

@@ -17,8 +17,8 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from autokd.errors import ConfigError, TeacherError
 from autokd.protocols import TeacherOptions
 from autokd.teachers import onnx_outputs, scores
+from autokd.teachers.batches import batch_size
 from autokd.teachers.inputs import InputRule, lay_out
-from autokd.teachers.module import batch_size
 
 DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -36,7 +36,7 @@ class OnnxTeacher:
 
     def __init__(self, path: Path, options: TeacherOptions) -> None:
         block = options.options
-        self.name, self.classes, self._path = f"onnx:{path.name}", options.classes, path
+        self.name, self.classes, self._path = str(block.get("name") or f"onnx:{path.name}"), options.classes, path
         self._rule = InputRule.parse(block.get("input"), options.spec)
         self._kind = scores.declared(block)
         graph = _graph(path)

@@ -21,8 +21,8 @@ def load(options: TeacherOptions) -> ModuleTeacher:
     """A torch module built by your factory, with weights from safetensors or a tensors-only .pt file.
 
     Keys of the ``teacher:`` block: ``torch`` (``package.module:factory``), ``weights`` (optional when the factory
-    returns a trained module), ``args`` (keyword arguments of the factory), ``input`` (see :class:`InputRule`; by default the
-    raw values as float32) and ``scores`` (``logits`` or ``probabilities``, where recognising them fails).
+    returns a trained module), ``args`` (the factory's keyword arguments), ``input`` (see :class:`InputRule`; by default
+    the raw values as float32) and ``scores`` (``logits`` or ``probabilities``, where recognising them fails).
 
     Raises:
         ConfigError: The factory cannot be imported, or ``input`` is wrong.

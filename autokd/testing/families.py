@@ -140,10 +140,8 @@ def _check_export(raw: RawInput, spec: InputSpec) -> None:
         )
 
 
-def onnx_session(raw: nn.Module, spec: InputSpec) -> Any:
-    """A one-thread ONNX Runtime session of a module that reads raw values, batch size free."""
-    import onnxruntime as ort
-
+def onnx_bytes(raw: nn.Module, spec: InputSpec) -> bytes:
+    """The ONNX file of a module that reads raw values ``input`` and gives ``scores``, batch size free."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its successor
@@ -157,10 +155,17 @@ def onnx_session(raw: nn.Module, spec: InputSpec) -> Any:
             output_names=["scores"],
             dynamic_axes={"input": {0: "batch"}, "scores": {0: "batch"}},
         )
+    return buffer.getvalue()
+
+
+def onnx_session(raw: nn.Module, spec: InputSpec) -> Any:
+    """A one-thread ONNX Runtime session of :func:`onnx_bytes`."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(onnx_bytes(raw, spec), options, providers=["CPUExecutionProvider"])
 
 
 def _check_prune_groups(model: nn.Module, spec: InputSpec) -> None:

@@ -91,6 +91,30 @@ def test_equal_weights_give_equal_bytes(make_model, sample, tmp_path, kind):
     assert changed not in hashes
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["gemm", "matmul"])
+def test_batch_norm_after_a_linear_layer_is_folded(bias, sample, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5, bias=bias), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    nn.init.uniform_(model[1].running_mean, -1, 1)
+    nn.init.uniform_(model[1].running_var, 0.5, 2)
+    spec = InputSpec("tabular", (6,), "float32", (0.0,) * 6, (1.0,) * 6)
+    file = export(model, spec, ["a", "b", "c"], tmp_path / "m.onnx", name="m")
+    assert [n.op_type for n in onnx.load(file.path).graph.node] == ["Gemm", "Relu", "Gemm"]
+    x = sample(spec, 9)
+    np.testing.assert_allclose(run(file.path, x), model(x).detach().numpy(), atol=1e-6)
+
+
+def test_batch_norm_over_another_axis_is_left_alone(sample, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3, bias=False), nn.BatchNorm1d(3), nn.Flatten(), nn.Linear(9, 3)).eval()
+    nn.init.uniform_(model[1].running_var, 0.5, 2)
+    spec = InputSpec("image", (3, 4), "float32", (0.0,), (1.0,))  # channels first: the product's columns come last
+    file = export(model, spec, ["a", "b", "c"], tmp_path / "m.onnx", name="m")
+    assert "BatchNormalization" in {n.op_type for n in onnx.load(file.path).graph.node}
+    x = sample(spec, 2)
+    np.testing.assert_allclose(run(file.path, x), model(x).detach().numpy(), atol=1e-6)
+
+
 def test_modes_are_restored(make_model, tmp_path):
     model, spec, classes = make_model("image")
     model.train()

@@ -1,0 +1,138 @@
+"""Images in one folder a class, decoded once into a memory-mapped array."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import numpy as np
+
+from autokd.data.arguments import choice, image_size
+from autokd.data.decode import guarded, header, pixels
+from autokd.data.listing import Listing, list_images
+from autokd.data.source import source
+from autokd.errors import StorageError
+from autokd.protocols import DataOptions, RawData
+
+FORMAT = 1
+"""Part of the cache's key: raise it when the same files would decode to other pixels."""
+LARGEST_COMMON = 256
+LARGEST_CHOSEN = 64
+_BATCH = 256
+T = TypeVar("T")
+
+
+@source("required", "size", "channels")
+def load(options: DataOptions) -> RawData:
+    """Images in one folder a class: path/<class>/*.png, or path/train/<class>, path/test/<class>, path/val/<class>.
+
+    Options: ``size``: pixels, one number or [height, width] (default: the images' common size up to 256, otherwise their
+    median rounded to a multiple of 8, at most 64); ``channels``: 1 or 3 (default: 1 if all images are grey).
+
+    ``inputs``: ``(N, C, H, W) uint8``, memory-mapped from the cache.
+    """
+    assert options.path is not None  # the path rule was checked before
+    size = image_size(options.options)
+    channels = choice(options.options, "channels", (1, 3))
+    listing = list_images(options.path)
+    key = listing.key({"size": size, "channels": channels, "format": FORMAT})
+    target = options.cache_dir / "image_folder" / f"{key}.npy"
+    if not target.exists():
+        with guarded():
+            _decode(listing, target, size, channels, options.progress)
+    splits = np.array(listing.splits)
+    official = {s: np.flatnonzero(splits == s) for s in listing.official}
+    return RawData(
+        inputs=np.load(target, mmap_mode="r", allow_pickle=False),
+        targets=np.array(listing.targets, dtype=np.int64),
+        classes=listing.classes,
+        kind="image",
+        test=official.get("test"),
+        validation=official.get("validation"),
+        high=255.0,
+    )
+
+
+def _decode(
+    listing: Listing, target: Path, size: tuple[int, int] | None, channels: int | None, tell: Callable[[str], None]
+) -> None:
+    files = [listing.root / name for name in listing.files]
+    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+        grey_modes = False
+        if size is None or channels is None:
+            heads = list(_in_order(pool, header, files))
+            grey_modes = all(grey for _, _, grey in heads)
+            if size is None:
+                size = _choose_size([h for h, _, _ in heads], [w for _, w, _ in heads], tell)
+        planes = channels or (1 if grey_modes else 3)
+        shape = (len(files), planes, *size)
+        colour = False
+
+        def decoded() -> Iterator[np.ndarray]:
+            nonlocal colour
+            batch: list[np.ndarray] = []
+            for i, image in enumerate(_in_order(pool, lambda f: pixels(f, size, planes), files), 1):
+                batch.append(image)
+                if len(batch) == _BATCH or i == len(files):
+                    block = np.stack(batch)
+                    batch = []
+                    colour = colour or (planes == 3 and bool((block != block[:, :1]).any()))
+                    yield block
+                    tell(f"decoding images: {i} of {len(files)}")
+
+        _write_npy(target, shape, decoded())
+    if channels is None and planes == 3 and not colour:
+        # Grey pictures are often stored as colour; one plane says it all.
+        tell("all images are grey: keeping one channel")
+        full = np.load(target, mmap_mode="r", allow_pickle=False)
+        starts = range(0, len(full), _BATCH)
+        _write_npy(target, (len(full), 1, *size), (full[s : s + _BATCH, :1] for s in starts))
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[Path], T], files: list[Path]) -> Iterator[T]:
+    """Results in order, a batch ahead at a time: a whole folder of pixels would not fit in memory."""
+    for start in range(0, len(files), _BATCH):
+        yield from pool.map(work, files[start : start + _BATCH])
+
+
+def _choose_size(heights: list[int], widths: list[int], tell: Callable[[str], None]) -> tuple[int, int]:
+    low, high = (min(heights), min(widths)), (max(heights), max(widths))
+    if low == high and max(low) <= LARGEST_COMMON:
+        return low
+    middle = (median(heights), median(widths))
+    scale = min(1.0, LARGEST_CHOSEN / max(middle))
+    chosen = tuple(max(8, 8 * round(side * scale / 8)) for side in middle)
+    tell(
+        f"images of {low[0]}x{low[1]} to {high[0]}x{high[1]} are resized to {chosen[0]}x{chosen[1]}; data.size sets another"
+    )
+    return chosen[0], chosen[1]
+
+
+def _write_npy(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """A ``.npy`` file, whole or not at all.
+
+    Plain writes: a full disk is then an error, where a memory map would end the process.
+    """
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, facts)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block).data)
+        part.replace(target)
+    except OSError as error:
+        raise StorageError(
+            "the data cache must be writable", str(error), "Free some space or set storage.path."
+        ) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
