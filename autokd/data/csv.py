@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autokd.data.source import source
+from autokd.data.source import needed_path, source
 from autokd.data.table import MISSING, guess_header, is_number, read_table
 from autokd.errors import ConfigError, DataError, nearest
 from autokd.protocols import DataOptions, RawData
@@ -30,16 +30,14 @@ def load(options: DataOptions) -> RawData:
     out), ``test`` (another file with the same columns, relative to the first), ``na_values`` (words for missing values,
     instead of the usual ones).
 
-    ``inputs``: ``(N, F) float32``; numbers as they are (missing: NaN), categories as codes 0 .. k-1 in the sorted order of
-    the first file's words (unknown or missing: -1).
+    ``inputs``: ``(N, F) float32``; numbers as they are (missing: NaN), categories as codes 0 .. k-1 in the sorted order
+    of the first file's words (unknown or missing: -1).
 
     Raises:
         ConfigError: An option that cannot be, or names a column that is not there.
         DataError: A file cannot be read, has no labels, or a column cannot be a feature.
     """
-    file = options.path
-    if file is None:
-        raise ConfigError("data source 'csv' needs `data.path`", "none", "Say where the file is.")
+    file = needed_path(options)
     how = _how(options.options)
     header = guess_header(file, how.separator, how.missing) if how.header == "auto" else bool(how.header)
     train = read_table(file, how.separator, header, how.missing)

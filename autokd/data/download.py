@@ -46,7 +46,7 @@ def fetch(url: str, file: Path, sha256: str, progress: Callable[[str], None], me
             raise DataError(
                 f"{url} must have the SHA-256 {sha256}", found, f"A proxy may have answered instead. {mend}"
             )
-        os.replace(part, file)
+        Path(part).replace(file)
     finally:
         Path(part).unlink(missing_ok=True)
     return file

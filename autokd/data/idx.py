@@ -11,7 +11,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def open_plain(path: Path) -> IO[bytes]:
     """A file's bytes, unpacked when it is gzip (by content, not by name)."""
     with path.open("rb") as file:
         packed = file.read(2) == _GZIP
-    return gzip.open(path, "rb") if packed else path.open("rb")
+    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
 
 
 def read_idx(path: Path) -> np.ndarray:

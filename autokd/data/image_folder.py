@@ -15,7 +15,7 @@ import numpy as np
 from autokd.data.arguments import choice, image_size
 from autokd.data.decode import guarded, header, pixels
 from autokd.data.listing import Listing, list_images
-from autokd.data.source import source
+from autokd.data.source import needed_path, source
 from autokd.errors import StorageError
 from autokd.protocols import DataOptions, RawData
 
@@ -36,10 +36,10 @@ def load(options: DataOptions) -> RawData:
 
     ``inputs``: ``(N, C, H, W) uint8``, memory-mapped from the cache.
     """
-    assert options.path is not None  # the path rule was checked before
+    path = needed_path(options)
     size = image_size(options.options)
     channels = choice(options.options, "channels", (1, 3))
-    listing = list_images(options.path)
+    listing = list_images(path)
     key = listing.key({"size": size, "channels": channels, "format": FORMAT})
     target = options.cache_dir / "image_folder" / f"{key}.npy"
     if not target.exists():

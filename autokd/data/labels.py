@@ -13,8 +13,8 @@ from autokd.errors import ConfigError, DataError
 def encode(labels: np.ndarray, classes: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """``(N,) int64`` indices and the class names.
 
-    Without names, the distinct labels in sorted order are the classes. With names, integer labels are indices into them,
-    unless the distinct integers are just as many as the names: then the names follow their order. Words must be names.
+    Without names, the distinct labels in sorted order are the classes. With names, words must be among them; integers
+    are indices into them where all can be, else (labels from 1, say) the distinct integers take the names in order.
 
     Args:
         labels: ``(N,)`` integers, whole floats, booleans or texts.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autokd.data.labels import class_names, encode
-from autokd.data.source import source
+from autokd.data.source import needed_path, source
 from autokd.errors import ConfigError, DataError, nearest
 from autokd.protocols import DataOptions, RawData
 
@@ -25,8 +25,9 @@ _PARTS = {"test": ("test",), "validation": ("val", "validation", "valid")}
 def load(options: DataOptions) -> RawData:
     """Arrays from a NumPy .npz file: x images or a table, y labels; optional x_test, y_test, x_val, y_val.
 
-    Options: ``x`` and ``y`` name the arrays; ``layout`` is NHW, NHWC, NCHW or NF (else told from the shape); ``classes``
-    are the names in index order. ``inputs``: uint8 stays; float is float32; other integers become uint8 where they fit.
+    Options: ``x`` and ``y`` name the arrays; ``layout`` is NHW, NHWC, NCHW or NF (else told from the shape);
+    ``classes`` are the names in index order. ``inputs``: uint8 stays; floats become float32; other integers uint8 where
+    they fit, else float32.
 
     Raises:
         ConfigError: An option that cannot be.
@@ -36,9 +37,7 @@ def load(options: DataOptions) -> RawData:
     layout, classes = opts.get("layout"), class_names(opts.get("classes"))
     if layout is not None and layout not in LAYOUTS:
         raise ConfigError("`data.layout` must be NHW, NHWC, NCHW or NF", repr(layout), nearest(str(layout), LAYOUTS))
-    path = options.path
-    if path is None:
-        raise ConfigError("data source 'npz' needs `data.path`", "none", "Say where the file is.")
+    path = needed_path(options)
     arrays = _read(path)
     pairs = [_pair(arrays, path, opts)]
     split: dict[str, np.ndarray] = {}
@@ -68,10 +67,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise DataError("data source 'npz': `data.path` must be a file", f"{str(path)!r}", "Correct it.")
     mend = "Write it with numpy.savez(path, x=..., y=...)."
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} must be an .npz archive", "a single array", mend)
-            arrays = {}
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} must be an .npz archive", "a single array", mend)
+        arrays = {}
+        with opened as file:
             for name in file.files:
                 try:
                     arrays[name] = file[name]

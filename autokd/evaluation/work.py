@@ -15,7 +15,7 @@ from torch import nn
 from autokd import registry
 from autokd.compression.fold import fold_residuals
 from autokd.compression.pruning import prune as prune_channels
-from autokd.compression.pruning import shrink_to
+from autokd.compression.pruning import default_groups, shrink_to
 from autokd.compression.quantization import quantize as quantize_file
 from autokd.deployment.export import export as export_file
 from autokd.deployment.verify import scores as file_scores
@@ -182,7 +182,7 @@ def _fit(
 def _cut(student: nn.Module, parts: Parts, pruning: Params, trained: bool) -> None:
     """Remove channels in place. An untrained student is cut by L1: which channels go does not change its shape."""
     importance = registry.load("pruners", str(pruning.get("importance", "l1")) if trained else "l1")()
-    groups = prune_groups(student)
+    groups = prune_groups(student) or default_groups(student)
     example = torch.from_numpy(np.ascontiguousarray(parts.calibration[:2]))
 
     def gradients(model: nn.Module) -> None:

@@ -56,7 +56,9 @@ class LatencyMeter:
     def __enter__(self) -> LatencyMeter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -79,7 +81,11 @@ class LatencyMeter:
             StageFailure: ``timeout`` or ``lost_worker`` (twice), ``out_of_memory``, or ``error`` in loading or running the file.
         """
         if profile not in self.profiles:
-            raise ConfigError("A latency must be measured on one of the given profiles", repr(profile), nearest(profile, self.profiles))
+            raise ConfigError(
+                "A latency must be measured on one of the given profiles",
+                repr(profile),
+                nearest(profile, self.profiles),
+            )
         asked = self.profiles[profile]
         request = _request(Path(path).resolve(), asked, quick)
         with self._locks[profile]:
@@ -91,7 +97,9 @@ class LatencyMeter:
                 reply = self._ask(asked, request)
         if "error" in reply:
             raise _explained(reply, asked, Path(path))
-        return LatencyResult(**{name: reply[name] for name in ("p50_ms", "p90_ms", "spread", "count", "peak_memory_bytes")})
+        return LatencyResult(
+            **{name: reply[name] for name in ("p50_ms", "p90_ms", "spread", "count", "peak_memory_bytes")}
+        )
 
     def worker_pid(self, profile: str) -> int | None:
         """Process id of the profile's worker, or ``None`` while there is none."""
@@ -189,7 +197,10 @@ class _Worker:
         ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         last = f": {self._complaints[-1]}" if self._complaints else ""
         return StageFailure(
-            Stage.MEASURE, "lost_worker", f"the worker died ({ended}) before it could {what}{last}", "\n".join(self._complaints)
+            Stage.MEASURE,
+            "lost_worker",
+            f"the worker died ({ended}) before it could {what}{last}",
+            "\n".join(self._complaints),
         )
 
     def close(self) -> None:
@@ -224,7 +235,9 @@ def _explained(reply: Mapping[str, Any], profile: HardwareProfile, path: Path) -
     """The exception that an error reply stands for."""
     kind, text = reply.get("kind"), str(reply["error"])
     if kind == "not_onnx":
-        return ModelFileError("The file to be timed must be an ONNX model", f"{path}: {text}", "Was it written completely?")
+        return ModelFileError(
+            "The file to be timed must be an ONNX model", f"{path}: {text}", "Was it written completely?"
+        )
     if kind == "provider":
         return HardwareError(f"Profile {profile.name} needs a working {profile.provider}", text)
     if kind == "batch":

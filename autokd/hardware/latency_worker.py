@@ -131,7 +131,9 @@ def warm_up(session, feeds: dict, request: dict) -> None:  # type: ignore[no-unt
     begun, calls = time.perf_counter(), 0
     while True:
         passed = time.perf_counter() - begun
-        if passed > request["max_duration_s"] / 2 or (calls >= request["warmup"] and passed > request["min_duration_s"] / 5):
+        if passed > request["max_duration_s"] / 2 or (
+            calls >= request["warmup"] and passed > request["min_duration_s"] / 5
+        ):
             return
         run_once(session, names, feeds)
         calls += 1
@@ -313,7 +315,9 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
         out.flush()
 
     try:
-        send({"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()})
+        send(
+            {"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()}
+        )
         for line in lines():
             if line.strip():
                 send(answer(json.loads(line)))
@@ -337,7 +341,9 @@ def main() -> int:
     parser.add_argument("path", nargs="?", metavar="FILE")
     parser.add_argument("--cores", default="", help="comma-separated cores to run on; default: all")
     for name, default in DEFAULTS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"default {default}")
+        parser.add_argument(
+            "--" + name.replace("_", "-"), type=type(default), default=default, help=f"default {default}"
+        )
     arguments = vars(parser.parse_args())
     pin([int(core) for core in arguments["cores"].split(",") if core])
     out = os.fdopen(os.dup(1), "wb")

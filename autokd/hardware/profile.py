@@ -80,7 +80,9 @@ def load_profile(name_or_path: str) -> HardwareProfile:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError("A profile must be valid YAML", problem, file=str(file), line=mark.line + 1 if mark else None) from error
+        raise ConfigError(
+            "A profile must be valid YAML", problem, file=str(file), line=mark.line + 1 if mark else None
+        ) from error
     if not isinstance(raw, dict):
         raise ConfigError("A profile must be a mapping of keys to values", type(raw).__name__, file=str(file))
     return _Reader(file, source, raw, node).profile()
@@ -94,7 +96,9 @@ class _Reader:
         self.lines: dict[Any, int] = {}
         for key, _ in node.value:
             if key.value in self.lines:
-                raise ConfigError("A key must be given once", repr(key.value), file=str(file), line=key.start_mark.line + 1)
+                raise ConfigError(
+                    "A key must be given once", repr(key.value), file=str(file), line=key.start_mark.line + 1
+                )
             self.lines[key.value] = key.start_mark.line + 1
 
     def profile(self) -> HardwareProfile:
@@ -103,7 +107,9 @@ class _Reader:
             if key not in known:
                 raise self._error(key, "A profile's keys must be known ones", repr(key), nearest(str(key), known))
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.file.stem):
-            raise self._error(None, "A profile's file name must be letters, digits, '_', '-' or '.'", repr(self.file.stem))
+            raise self._error(
+                None, "A profile's file name must be letters, digits, '_', '-' or '.'", repr(self.file.stem)
+            )
         first = self.source.lstrip().partition("\n")[0]
         profile = HardwareProfile(
             name=self.file.stem,
@@ -148,7 +154,9 @@ class _Reader:
     def _choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
         value = self.raw.get(key, default)
         if value not in choices:
-            raise self._error(key, f"{key} must be one of {', '.join(choices)}", repr(value), nearest(str(value), choices))
+            raise self._error(
+                key, f"{key} must be one of {', '.join(choices)}", repr(value), nearest(str(value), choices)
+            )
         return str(value)
 
     def _number(self, key: str, default: float, low: float, whole: bool = False) -> float:
@@ -161,7 +169,11 @@ class _Reader:
                 value = float(value)
             except ValueError:
                 raise self._error(key, law, repr(value)) from None
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value < float("inf"):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int if whole else (int, float))
+            or not low <= value < float("inf")
+        ):
             raise self._error(key, law, repr(value))
         return float(value)
 
@@ -171,7 +183,9 @@ class _Reader:
             return None
         whole = isinstance(value, list) and all(type(core) is int and core >= 0 for core in value)
         if not whole or not value or len(set(value)) != len(value):
-            raise self._error("cores", "cores must be a list of different core numbers", repr(value), "For example [2, 3].")
+            raise self._error(
+                "cores", "cores must be a list of different core numbers", repr(value), "For example [2, 3]."
+            )
         return tuple(value)
 
     def _limits(self) -> dict[str, float]:
@@ -180,7 +194,9 @@ class _Reader:
             raise self._error("limits", "limits must map metrics to their largest value", repr(value))
         for metric in value:
             if metric not in LIMITS:
-                raise self._error("limits", "limits must be on known metrics", repr(metric), nearest(str(metric), LIMITS))
+                raise self._error(
+                    "limits", "limits must be on known metrics", repr(metric), nearest(str(metric), LIMITS)
+                )
         return {m: self._as_number("limits", f"limits.{m}", v, 0.0, False) for m, v in value.items()}
 
 
@@ -226,22 +242,34 @@ def check_host(profile: HardwareProfile) -> None:
     if profile.machine is not None and platform.machine() != profile.machine:
         raise HardwareError(f"Profile {profile.name} needs a {profile.machine} machine", platform.machine(), elsewhere)
     if profile.board is not None and profile.board not in (board_name() or ""):
-        raise HardwareError(f"Profile {profile.name} needs the board {profile.board}", board_name() or "another one", elsewhere)
+        raise HardwareError(
+            f"Profile {profile.name} needs the board {profile.board}", board_name() or "another one", elsewhere
+        )
     need, have = max(profile.min_cores, profile.threads), available_cores()
     if len(have) < need:
         raise HardwareError(
-            f"Profile {profile.name} needs {need} cores", f"{len(have)} (cores {list(have)})", "Choose a profile with fewer threads."
+            f"Profile {profile.name} needs {need} cores",
+            f"{len(have)} (cores {list(have)})",
+            "Choose a profile with fewer threads.",
         )
     strange = sorted(set(profile.cores or ()) - set(have))
     if strange:
-        raise HardwareError(f"Profile {profile.name} is pinned to cores {list(profile.cores or ())}", f"no core {strange} here")
+        raise HardwareError(
+            f"Profile {profile.name} is pinned to cores {list(profile.cores or ())}", f"no core {strange} here"
+        )
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()
     if profile.provider not in providers:
-        package = "onnxruntime-gpu" if "CUDA" in profile.provider or "Tensorrt" in profile.provider else "a build of onnxruntime"
+        package = (
+            "onnxruntime-gpu"
+            if "CUDA" in profile.provider or "Tensorrt" in profile.provider
+            else "a build of onnxruntime"
+        )
         raise HardwareError(
-            f"Profile {profile.name} needs {profile.provider} in onnxruntime", ", ".join(providers), f"Install {package} that has it."
+            f"Profile {profile.name} needs {profile.provider} in onnxruntime",
+            ", ".join(providers),
+            f"Install {package} that has it.",
         )
 
 

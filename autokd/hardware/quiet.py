@@ -61,7 +61,9 @@ class _Hold:
             self.close()
 
 
-_mine = threading.local()  # .holds: dict[Path, _Hold], by folder, so that two Quiets on one folder cannot lock each other out
+_mine = (
+    threading.local()
+)  # .holds: dict[Path, _Hold], by folder, so that two Quiets on one folder cannot lock each other out
 _holds: weakref.WeakSet[_Hold] = weakref.WeakSet()
 
 

@@ -67,7 +67,7 @@ class Evaluator:
             self._start()
             ready = self._wait(START_S, folder)
             if not isinstance(ready, dict):
-                return None if ready is None else self._lost(folder, params, *ready)
+                return None if ready is None else lost_record(folder, params, *ready)
             started = time.monotonic()
         self._send({"number": number, "params": dict(params), "folder": str(folder)})
         answer = self._wait(self.limits.trial_s - (time.monotonic() - started), folder)
@@ -75,7 +75,7 @@ class Evaluator:
             return None
         if isinstance(answer, dict):
             return TrialRecord.from_json(answer["record"])
-        return self._lost(folder, params, *answer)
+        return lost_record(folder, params, *answer)
 
     def close(self) -> None:
         """End the worker and its children, now."""
@@ -155,24 +155,26 @@ class Evaluator:
         except psutil.Error:
             return 0.0
 
-    def _lost(self, folder: Path, params: Mapping[str, ParamValue], cause: str, detail: str) -> TrialRecord:
-        progress = read_json(folder / "progress.json", {})
-        return TrialRecord(
-            Outcome.FAILED,
-            dict(params),
-            began_training=bool(progress.get("began_training")),
-            failed_stage=str(progress.get("stage", "build")),
-            cause=cause,
-            detail=detail,
-            folder=str(folder),
-        )
-
     def _last_words(self) -> str:
         try:
             lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         except OSError:
             lines = []
         return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"
+
+
+def lost_record(folder: Path, params: Mapping[str, ParamValue], cause: str, detail: str) -> TrialRecord:
+    """The record of a trial whose worker could not write one; its progress file says how far it came."""
+    progress = read_json(folder / "progress.json", {})
+    return TrialRecord(
+        Outcome.FAILED,
+        dict(params),
+        began_training=bool(progress.get("began_training")),
+        failed_stage=str(progress.get("stage", "build")),
+        cause=cause,
+        detail=detail,
+        folder=str(folder),
+    )
 
 
 def _read(process: subprocess.Popen[str], messages: Queue[dict[str, Any] | None]) -> None:

@@ -6,22 +6,12 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
-
 from autokd.errors import AutokdError
-from autokd.plan import Plan
 from autokd.runners.driver import Driver
 from autokd.runners.evaluator import Evaluator, Limits
+from autokd.runners.limits import limits_of
 
 POLL_S = 0.1
-
-
-def limits_of(plan: Plan, concurrency: int) -> Limits:
-    """What one of ``concurrency`` trials may use on this host."""
-    resources, budget = plan.config.resources, plan.config.budget
-    share = 0.9 * psutil.virtual_memory().total / concurrency
-    memory = resources.memory_gb * 1e9 if resources.memory_gb else share
-    return Limits(budget.trial_s, memory, resources.cpus_per_trial)
 
 
 class LocalRunner:

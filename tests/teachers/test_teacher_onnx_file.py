@@ -126,7 +126,8 @@ def test_one_column_for_two_classes(
     path = linear(tmp_path / "m.onnx", ["N", 64], after=nodes, outputs=[value(last)], weight=weight)
     logits = load(options(onnx=path, classes=2)).logits(digits.inputs[:30])
     z = (digits.inputs[:30].reshape(30, -1) @ weight)[:, 0]
-    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], z, rtol=2e-3, atol=2e-3)
+    z, got = (v.clip(-8, 8) for v in (z, logits[:, 1] - logits[:, 0]))  # beyond, a float32 probability is too coarse
+    np.testing.assert_allclose(got, z, rtol=2e-3, atol=2e-3)
 
 
 def test_output_is_chosen_by_name(digits: Any, options: Options, tmp_path: Path) -> None:
@@ -150,8 +151,9 @@ def test_label_alone_is_refused(options: Options, tmp_path: Path) -> None:
     "shape", [["N", 63], ["N", 3, 8, 8], ["N", 1, 28, 28], ["N", 1, 1, 8, 8], ["N", 1, 64, 1]], ids=str
 )
 def test_data_that_do_not_fit_are_refused(options: Options, tmp_path: Path, shape: list[int | str | None]) -> None:
+    weight = np.zeros((int(np.prod([s for s in shape[1:] if isinstance(s, int)])), 10), np.float32)
     with pytest.raises(TeacherError, match=r"\(N, 1, 8, 8\)\. State teacher.input"):
-        load(options(onnx=linear(tmp_path / "m.onnx", shape)))
+        load(options(onnx=linear(tmp_path / "m.onnx", shape, weight=weight)))
 
 
 def test_not_finite_outputs_are_refused(options: Options, tmp_path: Path) -> None:

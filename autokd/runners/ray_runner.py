@@ -1,0 +1,140 @@
+"""Runs trials under Ray Tune: actors are reused, each keeps one worker process warm."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Read by Ray when it is imported: no telemetry, no output of its own.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+
+from autokd.errors import HardwareError, StorageError
+from autokd.plan import Plan
+from autokd.runners.driver import Driver
+from autokd.runners.evaluator import Evaluator
+from autokd.runners.limits import limits_of
+from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSearcher
+
+HOME_KEY = "autokd_home"
+LIMITS_KEY = "autokd_limits"
+
+
+class Trainable(tune.Trainable):
+    """One candidate a step: hands the job to the actor's worker process and returns its record."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.evaluator: Evaluator | None = None
+        self.job = config[JOB_KEY]
+        self.home, self.limits = Path(config[HOME_KEY]), config[LIMITS_KEY]
+
+    def step(self) -> dict[str, Any]:
+        if self.evaluator is None:
+            self.evaluator = Evaluator(self.home, self.limits)
+        try:
+            record = self.evaluator.evaluate(self.job["number"], self.job["params"], Path(self.job["folder"]))
+        except StorageError as error:
+            return {"done": True, FATAL_KEY: [error.law, str(error.value), error.mend]}
+        return {"done": True, RECORD_KEY: record.to_json() if record else ""}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job; the worker process stays warm."""
+        self.job = new_config[JOB_KEY]
+        return True
+
+    def cleanup(self) -> None:
+        if self.evaluator is not None:
+            self.evaluator.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Trials keep their own checkpoint in the stage store."""
+
+
+class RayRunner:
+    """Ray Tune: on this host, or on a cluster with --ray-address."""
+
+    address: str | None = None
+
+    def run(self, driver: Driver, home: Path, concurrency: int) -> None:
+        """Run until the driver has no more jobs.
+
+        Raises:
+            AutokdError: The study cannot go on.
+        """
+        with _cluster(self.address, driver.plan, concurrency), tempfile.TemporaryDirectory(prefix="autokd-ray-") as scratch:
+            resources = driver.plan.config.resources
+            bundle = {"cpu": float(resources.cpus_per_trial), "gpu": float(resources.gpus_per_trial)}
+            limits = limits_of(driver.plan, concurrency)
+            searcher = LedgerSearcher(driver, {HOME_KEY: str(home), LIMITS_KEY: limits})
+            tuner = tune.Tuner(
+                tune.with_resources(Trainable, {k: v for k, v in bundle.items() if v}),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=-1,
+                    max_concurrent_trials=concurrency,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=scratch,  # Tune's own files are thrown away: the ledger is the record
+                    verbose=0,
+                    callbacks=[_Clock(driver)],
+                ),
+            )
+            try:
+                tuner.fit()
+            finally:
+                driver.interrupt_all()
+        if driver.fatal:
+            raise driver.fatal
+
+
+class _Clock(tune.Callback):
+    """Ends running trials when the clock's budget is spent or the study cannot go on."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.driver.overdue:
+            raise _OutOfTime
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _OutOfTime(Exception):
+    """Leaves Tune's loop; caught by nobody but the runner."""
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
+    """A Ray of our own on loopback, or the cluster of ``address``; ours is shut down again."""
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+        else:
+            cpus = concurrency * plan.config.resources.cpus_per_trial
+            ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        where = address or "this host"
+        mend = "Is the cluster running and reachable? `--runner local` needs no Ray."
+        raise HardwareError(f"Ray must start on {where}", str(error).splitlines()[0], mend) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
