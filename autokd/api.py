@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,8 @@ def listing(kind: str, storage: str | None = None) -> list[dict[str, Any]]:
         rows = list_studies(storage)
         url = storage_url(storage)
         return [
-            {"name": r["name"], "kind": kind, "summary": f"{r['state']}, {r['trials']} trials", "source": url} for r in rows
+            {"name": r["name"], "kind": kind, "summary": f"{r['state']}, {r['trials']} trials", "source": url}
+            for r in rows
         ]
     return [asdict(r) for r in registry.listing(kind)]
 
@@ -236,18 +238,28 @@ def serve_dashboard(study: str | None, storage: str | None, port: int, host: str
     """
     import socket
 
-    import autokd.dashboard
-
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise HardwareError("the dashboard needs a free port", f"{host}:{port}: {error.strerror}", "Give --port.") from None
+            raise HardwareError(
+                "the dashboard needs a free port", f"{host}:{port}: {error.strerror}", "Give --port."
+            ) from None
     if host not in ("127.0.0.1", "localhost", "::1"):
         sys.stderr.write(f"warning: everybody who reaches {host} can read these studies\n")
-    page = Path(str(autokd.dashboard.__file__)).parent / "app.py"
-    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.address", host, "--server.port", str(port)]
+    page = Path(str(import_module("autokd.dashboard").__file__)).parent / "app.py"
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(page),
+        "--server.address",
+        host,
+        "--server.port",
+        str(port),
+    ]
     command += ["--server.headless", "false" if open_browser else "true", "--browser.gatherUsageStats", "false"]
     command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host]
     environment = os.environ | {"AUTOKD_DASHBOARD_STORAGE": storage_url(storage), "AUTOKD_DASHBOARD_STUDY": study or ""}

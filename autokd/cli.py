@@ -23,11 +23,16 @@ app = typer.Typer(
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the ledger.")]
 Storage = Annotated[
     str | None,
-    typer.Option(help="The ledger: a SQLAlchemy URL or a SQLite file.", envvar="AUTOKD_STORAGE", show_default="autokd.db"),
+    typer.Option(
+        help="The ledger: a SQLAlchemy URL or a SQLite file.", envvar="AUTOKD_STORAGE", show_default="autokd.db"
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, everything else on standard error.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON on standard output, everything else on standard error.")
+]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study file; repeatable, dotted.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study file; repeatable, dotted."),
 ]
 Profile = Annotated[str | None, typer.Option(help="Judge latency on this hardware profile.")]
 
@@ -64,7 +69,9 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
     try:
         write_atomic(path, (Path(__file__).parent / "study_template.yaml").read_text(encoding="utf-8"))
     except OSError as error:
-        raise StorageError("the study file must have a place that can be written", f"{path}: {error.strerror}") from None
+        raise StorageError(
+            "the study file must have a place that can be written", f"{path}: {error.strerror}"
+        ) from None
     say(f"Wrote {path}. Next: autokd search {path}")
 
 
@@ -72,10 +79,14 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
 def search(
     file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")],
     overrides: Overrides = None,
-    runner: Annotated[str | None, typer.Option(help="ray, local (worker processes) or inline (for a debugger).")] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="ray, local (worker processes) or inline (for a debugger).")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="Join a Ray cluster, e.g. auto or host:port.")] = None,
     storage: Storage = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only a pre-flight: sizes, latencies, feasibility, time.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only a pre-flight: sizes, latencies, feasibility, time.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search: train the teacher, evaluate candidates, keep the front."""
@@ -182,7 +193,9 @@ def confirm(study: StudyName, storage: Storage = None, as_json: AsJson = False) 
 @app.command()
 def export(
     study: StudyName,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the ONNX file.")] = Path("student.onnx"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the ONNX file.")] = Path(
+        "student.onnx"
+    ),
     trial: Annotated[int | None, typer.Option(help="This trial's student.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="The most accurate student at most this slow.")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="The fastest student at least this accurate.")] = None,
@@ -269,7 +282,9 @@ def verify(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, samplers, spaces, profiles, families, teachers, data or studies.")],
+    kind: Annotated[
+        str, typer.Argument(help="methods, samplers, spaces, profiles, families, teachers, data or studies.")
+    ],
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
@@ -298,7 +313,9 @@ def dashboard(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Open on this study.")] = None,
     storage: Storage = None,
     port: Annotated[int, typer.Option(help="Port.")] = 8501,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback only when you say so.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback only when you say so.")
+    ] = "127.0.0.1",
     open_: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:
     """Serve the dashboard."""

@@ -93,7 +93,9 @@ class TeacherConfig(BaseModel):
             if key not in kinds:
                 raise ValueError(f"unknown key {key!r} in teacher. {nearest(key, (*kinds, *TEACHER_OPTIONS))}")
         if len(extra) != 1:
-            raise ValueError(f"a teacher must be exactly one of {', '.join(kinds)}, but got {', '.join(extra) or 'none'}")
+            raise ValueError(
+                f"a teacher must be exactly one of {', '.join(kinds)}, but got {', '.join(extra) or 'none'}"
+            )
         return self
 
     @property
@@ -196,7 +198,9 @@ def from_yaml(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """
     raw, lines = yaml_file.read(path)
     if not isinstance(raw, Mapping):
-        raise ConfigError("a study file must be a mapping", type(raw).__name__, "`autokd init` writes one.", str(path), 1)
+        raise ConfigError(
+            "a study file must be a mapping", type(raw).__name__, "`autokd init` writes one.", str(path), 1
+        )
     return from_dict(raw, overrides, file=str(path), lines=lines, base=path.parent)
 
 
@@ -273,7 +277,9 @@ def _absolute(config: StudyConfig, base: Path | None) -> StudyConfig:
 def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) -> ConfigError:
     """The first validation error as one message with law, value and mend."""
     first = error.errors()[0]
-    path = tuple(p for p in first["loc"] if not (isinstance(p, str) and p.startswith(("dict[", "literal[", "int", "str"))))
+    path = tuple(
+        p for p in first["loc"] if not (isinstance(p, str) and p.startswith(("dict[", "literal[", "int", "str")))
+    )
     where = ".".join(str(p) for p in path)
     line = yaml_file.line_of(path, lines)
     kind, given = first["type"], first.get("input")
@@ -294,13 +300,17 @@ def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) 
         return ConfigError("`hardware` must name at least one profile", given, mend, file, line)
     message = first["msg"].removeprefix("Value error, ")
     law = f"{where}: {message}" if where else message
-    return ConfigError(law, None if kind == "value_error" and isinstance(given, Mapping) else repr(given), None, file, line)
+    return ConfigError(
+        law, None if kind == "value_error" and isinstance(given, Mapping) else repr(given), None, file, line
+    )
 
 
 def _keys(path: tuple[Any, ...]) -> list[str]:
     model: Any = StudyConfig
     for part in path:
-        annotation = model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else None
+        annotation = (
+            model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else None
+        )
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -111,7 +112,9 @@ def front_figure(
     whole = _measured(frame, objectives, x, y)
     missing = [colour] if colour is not None and len(frame) and colour not in frame.columns else []
     if missing:
-        raise ValueError(f"the frame must have a column {colour!r} to colour by, but has {sorted(map(str, frame.columns))}")
+        raise ValueError(
+            f"the frame must have a column {colour!r} to colour by, but has {sorted(map(str, frame.columns))}"
+        )
     if len(whole):
         values = whole[[o.name for o in objectives]].to_numpy(dtype=float)
         best = whole[non_dominated(values, [o.direction for o in objectives])]
@@ -154,9 +157,9 @@ def _measured(frame: pd.DataFrame, objectives: Sequence[Objective], x: Objective
 
 
 def _drawable(value: Any, objective: Objective) -> bool:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, Real) or not math.isfinite(value):
         return False
-    return value > 0 or objective.scale != "log"
+    return float(value) > 0 or objective.scale != "log"
 
 
 def _points(
@@ -195,23 +198,34 @@ def _groups(
         return
     title = plain(next((label(o) for o in objectives if o.name == colour), colour.removeprefix("params_")))
     column = whole[colour]
-    kinds = sorted(column.dropna().unique(), key=lambda v: (not isinstance(v, int | float), v if isinstance(v, int | float) else 0, str(v)))
+    kinds = sorted(
+        column.dropna().unique(),
+        key=lambda v: (0, v, "") if isinstance(v, Real) else (1, 0, str(v)),
+    )
     if len(kinds) > len(OKABE_ITO) and pd.api.types.is_numeric_dtype(column):
         bar = {"color": column, "colorscale": "Cividis", "showscale": True, "colorbar": {"title": {"text": title}}}
         yield "student", whole, bar
         return
     for place, kind in enumerate(kinds):
-        shown = f"{kind:g}" if isinstance(kind, float) else plain(kind)
-        yield f"{title} {shown}", whole[column == kind], {"color": OKABE_ITO[place % len(OKABE_ITO)]}
+        shown = (
+            plain(kind)
+            if isinstance(kind, str)
+            else f"{title} {plain(f'{kind:g}' if isinstance(kind, float) else kind)}"
+        )
+        yield shown, whole[column == kind], {"color": OKABE_ITO[place % len(OKABE_ITO)]}
     if column.isna().any():  # a conditional parameter that these trials do not have
-        yield f"{title}: none", whole[column.isna()], {"color": GREY}
+        yield f"no {title}", whole[column.isna()], {"color": GREY}
 
 
 def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     lines = [f"<b>trial {int(row['number'])}</b>"]
     lines += [_value(o, row[o.name], row.get(o.name + ERROR)) for o in objectives]
     for key, value in row.items():
-        if str(key).startswith("params_") and not (isinstance(value, float) and math.isnan(value)) and value is not None:
+        if (
+            str(key).startswith("params_")
+            and not (isinstance(value, float) and math.isnan(value))
+            and value is not None
+        ):
             shown = f"{value:.4g}" if isinstance(value, float) else plain(value)
             lines.append(f"{plain(str(key).removeprefix('params_'))} = {shown}")
     return "<br>".join(lines)
@@ -219,7 +233,7 @@ def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
 
 def _value(objective: Objective, value: float, error: Any = None) -> str:
     ratio = metric_of(objective.metric).unit == "ratio"
-    sure = isinstance(error, int | float) and math.isfinite(error)
+    sure = isinstance(error, Real) and math.isfinite(error)
     digits = (lambda v: f"{100 * v:.2f}") if ratio else (lambda v: f"{v:.4g}" if abs(v) < 1e4 else f"{v:,.0f}")
     return f"{plain(label(objective))}: {digits(value)}" + (f" ± {digits(error)}" if sure else "")
 
@@ -239,7 +253,10 @@ def _line(best: pd.DataFrame, x: Objective, y: Objective) -> go.Scatter:
 
 def _single(name: str, x: float, y: float, marker: dict[str, Any], text: str, **more: Any) -> go.Scatter:
     template = "%{text}<extra></extra>"
-    return go.Scatter(x=[x], y=[y], mode="markers", name=name, marker=marker, text=[text], hovertemplate=template, **more)
+    more["unselected"] = {"marker": {"opacity": 1.0}}  # choosing a student fades students only
+    return go.Scatter(
+        x=[x], y=[y], mode="markers", name=name, marker=marker, text=[text], hovertemplate=template, **more
+    )
 
 
 def _layout(x: Objective, y: Objective) -> go.Layout:
@@ -256,6 +273,7 @@ def _layout(x: Objective, y: Objective) -> go.Layout:
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
         hovermode="closest",
+        hoverlabel={"align": "left"},
         clickmode="event+select",
         uirevision=f"{x.name} {y.name}",  # zoom survives a refresh
     )
@@ -265,7 +283,7 @@ def _axis(objective: Objective) -> dict[str, Any]:
     unit = metric_of(objective.metric).unit
     axis: dict[str, Any] = {"title": {"text": plain(label(objective, with_direction=True))}}
     if objective.scale == "log":
-        axis |= {"type": "log", "minor": {"ticks": "outside", "ticklen": 3}}
+        axis |= {"type": "log", "minor": {"ticks": "outside", "ticklen": 3, "tickcolor": GREY}}
         axis |= {"exponentformat": "none"} if unit == "ms" else {"exponentformat": "SI"}
     elif unit == "ratio":
         axis |= {"tickformat": "~%"}

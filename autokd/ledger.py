@@ -62,7 +62,9 @@ def storage_errors(url: str) -> Iterator[None]:
             mend = "Is the folder there, writable, and the disk not full?"
         raise StorageError("the ledger must be reachable and writable", f"{shown_url(url)}: {text}", mend) from None
     except ImportError as error:  # the driver of another database
-        raise StorageError("the database's Python driver must be installed", str(error), "E.g. pip install psycopg2-binary.") from None
+        raise StorageError(
+            "the database's Python driver must be installed", str(error), "E.g. pip install psycopg2-binary."
+        ) from None
 
 
 def shown_url(url: str) -> str:
@@ -110,7 +112,9 @@ class Ledger:
         return self.study.study_name
 
     @classmethod
-    def create(cls, url: str, name: str, directions: list[str], metric_names: list[str], attrs: Mapping[str, Any]) -> Ledger:
+    def create(
+        cls, url: str, name: str, directions: list[Any], metric_names: list[str], attrs: Mapping[str, Any]
+    ) -> Ledger:
         """A new study with its whole configuration; the caller has made sure that the name is free."""
         with storage_errors(url):
             storage = connect(url, create=True)
@@ -137,7 +141,9 @@ class Ledger:
                 raise StudyError(f"the study must be in the ledger {shown_url(url)}", repr(name), nearest(name, names))
             study = optuna.load_study(study_name=name, storage=storage)
             if CONFIG_KEY not in study.user_attrs:
-                raise StudyError("the study must have been made by autokd", repr(name), "Open it with optuna-dashboard.")
+                raise StudyError(
+                    "the study must have been made by autokd", repr(name), "Open it with optuna-dashboard."
+                )
         return cls(study, url)
 
     @staticmethod

@@ -14,12 +14,8 @@ from autokd.config import StudyConfig, from_dict
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile
 from autokd.objectives import Constraint, Objective
+from autokd.plan_checks import check_plan, check_stages
 from autokd.space import SearchSpace, load_space
-
-RECIPE_KEYS = (
-    "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
-)  # fmt: skip
-PRUNE_KEYS = ("importance", "tune_samples", "tune_lr")
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,14 @@ class Plan:
         Raises:
             ConfigError: The override would change what the finished trials mean.
         """
-        config = from_dict(self.config.model_dump(exclude_none=True), overrides)
+        config = from_dict(self.config.model_dump(), overrides)
         if config.fingerprint() != self.config.fingerprint():
             raise ConfigError(
                 "a study in the ledger keeps its data, teacher, space, objectives and training",
                 ", ".join(overrides),
                 "Only budget.*, runner, concurrency, resources.* and storage.* may change; else start a study of another name.",
             )
+        registry.load("runners", config.runner)
         return _resolve(config, self.space_source, self.profiles)
 
 
@@ -108,7 +105,9 @@ def make_plan(config: StudyConfig) -> Plan:
     profiles = tuple(load_profile(name) for name in config.hardware)
     if len({p.name for p in profiles}) != len(profiles):
         raise ConfigError("profiles in `hardware` must have different names", [p.name for p in profiles])
-    return _resolve(config, source, profiles)
+    plan = _resolve(config, source, profiles)
+    check_plan(config, plan.space, plan.objectives)
+    return plan
 
 
 def _space_source(given: str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -121,6 +120,7 @@ def _space_source(given: str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _resolve(config: StudyConfig, source: Mapping[str, Any], profiles: tuple[HardwareProfile, ...]) -> Plan:
+    """Loads no implementation: a study is opened and its front shown without torch."""
     space = load_space(source)
     names = [p.name for p in profiles]
     objectives = tuple(Objective.parse(text).resolve(names) for text in config.objectives)
@@ -128,19 +128,11 @@ def _resolve(config: StudyConfig, source: Mapping[str, Any], profiles: tuple[Har
         raise ConfigError("objectives must differ", config.objectives)
     constraints = tuple(Constraint.parse(text).resolve(names) for text in config.constraints)
     constraints += tuple(_limits(profiles, {c.name for c in constraints}))
-    _check_parameters(space)
-    _check_method(config)
-    for o in objectives:
-        if ":" in o.metric:
-            registry.load("metrics", o.metric)
+    check_stages(space)
     for metric in config.reference_point:
         if metric not in {o.name for o in objectives}:
             mend = nearest(metric, [o.name for o in objectives])
             raise ConfigError("`reference_point` must name objectives of this study", repr(metric), mend)
-    registry.load("families", space.family)
-    registry.load("samplers", config.sampler)
-    registry.load("runners", config.runner)
-    registry.load("data", config.data.source)
     return Plan(config, space, source, profiles, objectives, constraints)
 
 
@@ -153,23 +145,3 @@ def _limits(profiles: tuple[HardwareProfile, ...], stated: set[str]) -> list[Con
             if constraint.name not in stated:
                 found.append(constraint)
     return found
-
-
-def _check_parameters(space: SearchSpace) -> None:
-    """Stage `prune` and `quantize` read fixed names; a typo there would silently search nothing."""
-    for p in space.parameters:
-        if p.stage == "quantize" and p.name != "bits":
-            raise ConfigError("the quantize stage reads only `bits`", repr(p.name))
-        if p.stage == "prune" and not (p.name.startswith("prune_") or p.name in PRUNE_KEYS):
-            mend = "Known: prune_<group>, " + ", ".join(PRUNE_KEYS) + "."
-            raise ConfigError("the prune stage reads prune_<group> and a few names", repr(p.name), mend)
-        if p.name == "bits" and not set(p.choices or (p.low, p.high)) <= {8, 32}:
-            raise ConfigError("`bits` must be 32 or 8", p.choices or (p.low, p.high))
-
-
-def _check_method(config: StudyConfig) -> None:
-    factory = registry.load("methods", config.distillation.method)
-    try:
-        factory(**config.distillation.options)
-    except TypeError as error:
-        raise ConfigError(f"`distillation` must give {config.distillation.method!r} arguments it takes", str(error)) from None

@@ -7,7 +7,15 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from autokd.trial import Outcome, TrialRecord
 
@@ -89,7 +97,7 @@ class Bar:
             bar = self._bar()
             if self.task is not None:
                 bar.update(self.task, completed=1, total=1)
-            self.task = bar.add_task("search", total=self._goal(), completed=self._done())
+            self.task = bar.add_task("search", total=self._goal(), completed=int(self._done()))
         else:
             self._line(f"search: {self._story()}")
 
@@ -102,7 +110,9 @@ class Bar:
             text = f"trial {number} failed in {record.failed_stage}: {record.cause} ({record.detail})"
             self.console.print(text, style="yellow", markup=False, highlight=False)
         if self.live and self.task is not None:
-            self._bar().update(self.task, description=f"search, {self._story()}", completed=self._done(), total=self._goal())
+            self._bar().update(
+                self.task, description=f"search, {self._story()}", completed=self._done(), total=self._goal()
+            )
         elif time.monotonic() - self.printed > self.LINE_S:
             self._line(f"search: {self._story()}{self._eta()}")
 

@@ -69,7 +69,7 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> InputSpec:
-        kw = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        kw: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
         kw["categories"] = tuple(tuple(c) for c in raw.get("categories", ()))
         return cls(**kw)
 

@@ -70,7 +70,9 @@ def load(kind: str, name: str) -> Any:
     if ":" in name and not name.startswith(("optuna:", "nni:")):
         return _import(kind, name)
     raise ConfigError(
-        f"{kind} must be one of the registered names or 'package.module:factory'", repr(name), nearest(name, _points(kind))
+        f"{kind} must be one of the registered names or 'package.module:factory'",
+        repr(name),
+        nearest(name, _points(kind)),
     )
 
 
@@ -82,7 +84,9 @@ def _import(kind: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise ConfigError(f"{kind} {name!r} must be importable", str(error), f"Is {module}.py in {os.getcwd()} or installed?") from error
+        raise ConfigError(
+            f"{kind} {name!r} must be importable", str(error), f"Is {module}.py in {os.getcwd()} or installed?"
+        ) from error
     except AttributeError as error:
         raise ConfigError(f"{kind} {name!r} must exist", str(error), "Check the name after the colon.") from error
 

@@ -78,9 +78,7 @@ def members(ledger: Ledger, plan: Plan, profile: str | None = None) -> list[Memb
         whole = {name: value for name, value in values.items() if value is not None}
         if len(whole) == len(values):
             found.append(
-                Member(
-                    trial.number, record.params, whole, confirmed.get(str(trial.number)), record.artifact, record
-                )
+                Member(trial.number, record.params, whole, confirmed.get(str(trial.number)), record.artifact, record)
             )
     return found
 
@@ -90,7 +88,9 @@ def front(found: Sequence[Member], objectives: Sequence[Objective]) -> list[Memb
     if not found:
         return []
     values = _matrix(found, objectives)
-    chosen = [m for m, keep in zip(found, non_dominated(values, [o.direction for o in objectives]), strict=True) if keep]
+    chosen = [
+        m for m, keep in zip(found, non_dominated(values, [o.direction for o in objectives]), strict=True) if keep
+    ]
     distinct: dict[tuple[float, ...], Member] = {}
     for member in chosen:
         distinct.setdefault(tuple(member.values.values()), member)
@@ -145,7 +145,9 @@ def choose(
         pool = [m for m in pool if m.values[latency] <= max_latency_ms]
         if not pool:
             fastest = min(m.values[latency] for m in best)
-            raise StudyError(f"no student is that fast on {latency}", f"{max_latency_ms} ms", f"The fastest: {fastest:.4g} ms.")
+            raise StudyError(
+                f"no student is that fast on {latency}", f"{max_latency_ms} ms", f"The fastest: {fastest:.4g} ms."
+            )
     if min_accuracy is not None:
         accurate = [m for m in pool if (m.record.value("accuracy") or 0.0) >= min_accuracy]
         if not accurate:

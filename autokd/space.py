@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 SEARCHABLE = (Stage.BUILD, Stage.DISTILL, Stage.PRUNE, Stage.QUANTIZE)
-_COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq, "!=": operator.ne}
+_COMPARE = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 _COMPARISON = re.compile(r"^\s*(<=|>=|==|!=|<|>)\s*(-?[0-9.eE+-]+)\s*$")
 
 
@@ -48,7 +55,7 @@ class Parameter:
 
     def active(self, params: Mapping[str, ParamValue]) -> bool:
         """Whether the conditions hold under ``params``; a condition on an inactive parameter does not."""
-        return all(name in params and _holds(params[name], wanted) for name, wanted in self.when.items())
+        return all(name in params and holds(params[name], wanted) for name, wanted in self.when.items())
 
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -61,12 +68,19 @@ class Parameter:
 
     def suggest(self, trial: optuna.trial.Trial) -> ParamValue:
         if self.kind == "choice":
-            value: ParamValue = trial.suggest_categorical(self.name, self.choices)
+            value: Any = trial.suggest_categorical(self.name, self.choices)
         elif self.kind == "int":
             value = trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         else:
             value = trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
-        return value
+        chosen: ParamValue = value
+        return chosen
+
+    def can_meet(self, wanted: Any) -> bool:
+        """Whether some value meets a condition; of a float without a step only the ends are tried."""
+        if math.isfinite(self.count()):
+            return any(holds(value, wanted) for value in _values(self))
+        return holds(self.low, wanted) or holds(self.high, wanted)
 
     def count(self) -> float:
         """Number of values; infinite for a float without a step."""
@@ -120,7 +134,8 @@ class SearchSpace:
                     grown[state] = grown.get(state, 0.0) + ways
                 elif p.name in conditions and math.isfinite(p.count()):
                     for value in _values(p):
-                        grown[(*state, (p.name, value))] = ways
+                        below = (*state, (p.name, value))
+                        grown[below] = grown.get(below, 0.0) + ways
                 else:
                     grown[state] = grown.get(state, 0.0) + ways * p.count()
             if len(grown) > cap:
@@ -137,9 +152,10 @@ def _values(p: Parameter) -> Iterable[ParamValue]:
     return tuple(p.low + i * (p.step or 0.0) for i in range(int(p.count())))
 
 
-def _holds(value: ParamValue, wanted: Any) -> bool:
+def holds(value: ParamValue, wanted: Any) -> bool:
+    """Whether a value meets a condition: equal to it, to one of its list, or as ``">= 3"`` says."""
     if isinstance(wanted, list | tuple):
-        return any(_holds(value, w) for w in wanted)
+        return any(holds(value, w) for w in wanted)
     if isinstance(wanted, str) and (match := _COMPARISON.match(wanted)):
         if isinstance(value, str):
             return False
@@ -159,7 +175,9 @@ def load_space(given: str | Mapping[str, Any]) -> SearchSpace:
     file = Path(given) if is_file else registry.yaml_file("spaces", given)
     raw, lines = yaml_file.read(file)
     if not isinstance(raw, Mapping):
-        raise ConfigError("a space must be a mapping with 'family' and 'parameters'", type(raw).__name__, None, str(file), 1)
+        raise ConfigError(
+            "a space must be a mapping with 'family' and 'parameters'", type(raw).__name__, None, str(file), 1
+        )
     return _build(file.stem, raw, str(file), lines)
 
 
@@ -169,13 +187,17 @@ def _build(name: str, raw: Mapping[str, Any], file: str, lines: yaml_file.Lines)
 
     for key in raw:
         if key not in ("family", "parameters", "fixed", "description"):
-            raise fail("unknown key in a space", repr(key), nearest(str(key), ("family", "parameters", "fixed")), str(key))
+            raise fail(
+                "unknown key in a space", repr(key), nearest(str(key), ("family", "parameters", "fixed")), str(key)
+            )
     family = raw.get("family")
     if not isinstance(family, str):
         raise fail("a space must name its family", family, "Add `family: mobilenet`.", "family")
     declared = raw.get("parameters")
     if not isinstance(declared, Mapping) or not declared:
-        raise fail("a space must declare at least one parameter", declared, "Add them under `parameters:`.", "parameters")
+        raise fail(
+            "a space must declare at least one parameter", declared, "Add them under `parameters:`.", "parameters"
+        )
     fixed, stages = _fixed(raw.get("fixed") or {}, fail)
     parameters: list[Parameter] = []
     known = set(fixed)
@@ -187,8 +209,15 @@ def _build(name: str, raw: Mapping[str, Any], file: str, lines: yaml_file.Lines)
         for other in p.when:
             if other not in known:
                 raise fail(
-                    f"`when` of {p.name!r} must name a parameter declared above it", repr(other), nearest(other, known), *path
+                    f"`when` of {p.name!r} must name a parameter declared above it",
+                    repr(other),
+                    nearest(str(other), known),
+                    *path,
                 )
+            above = next((q for q in parameters if q.name == other), None)
+            if above is not None and not above.can_meet(p.when[other]):
+                law = f"`when` of {p.name!r} must be possible: a value of {other!r}, a list of some, or e.g. '>= 3'"
+                raise fail(law, repr(p.when[other]), None, *path)
         known.add(p.name)
         parameters.append(p)
     return SearchSpace(name, family, tuple(parameters), fixed, stages)
@@ -203,6 +232,9 @@ def _fixed(raw: Any, fail: Any) -> tuple[dict[str, ParamValue], dict[str, Stage]
     for key, given in raw.items():
         stage = Stage.BUILD
         if isinstance(given, Mapping):
+            odd = next((k for k in given if k not in ("value", "stage")), None)
+            if odd is not None:
+                raise fail(f"unknown key in fixed {key!r}", repr(odd), "Known: value, stage.", "fixed", str(key))
             stage = _stage(given.get("stage", "build"), lambda law, v, m, k=key: fail(law, v, m, "fixed", str(k)))
             given = given.get("value")
         if not isinstance(given, str | int | float | bool):
@@ -225,7 +257,11 @@ def _parameter(name: str, spec: Any, fail: Any) -> Parameter:
         raise fail(f"parameter {name!r} must be exactly one of choice, int, float", kinds or dict(spec), None)
     for key in spec:
         if key not in (*kinds, "step", "log", "stage", "when"):
-            raise fail(f"unknown key in parameter {name!r}", repr(key), nearest(str(key), ("step", "log", "stage", "when", *kinds)))
+            raise fail(
+                f"unknown key in parameter {name!r}",
+                repr(key),
+                nearest(str(key), ("step", "log", "stage", "when", *kinds)),
+            )
     stage = _stage(spec.get("stage"), fail)
     when = spec.get("when") or {}
     if not isinstance(when, Mapping):
@@ -234,21 +270,33 @@ def _parameter(name: str, spec: Any, fail: Any) -> Parameter:
     if not isinstance(body, list) or not body:
         raise fail(f"{kind} of {name!r} must be a list", body, None)
     if kind == "choice":
+        if "step" in spec or "log" in spec:
+            raise fail(f"a choice like {name!r} has neither step nor log", dict(spec), "Use int or float.")
         if not all(isinstance(c, str | int | float | bool) for c in body):
-            raise fail(f"choices of {name!r} must be plain values", body, "Quote words that YAML reads as something else.")
+            raise fail(
+                f"choices of {name!r} must be plain values", body, "Quote words that YAML reads as something else."
+            )
         if len({(type(c).__name__, c) for c in body}) != len(body):
             raise fail(f"choices of {name!r} must differ", body, None)
         return Parameter(name, kind, stage, choices=tuple(body), when=when)
-    numbers = all(isinstance(b, int | float) and not isinstance(b, bool) for b in body)
+    numbers = all(_is_number(b) for b in body)
     if len(body) != 2 or not numbers or body[0] > body[1]:
         raise fail(f"{kind} of {name!r} must be [low, high] with low <= high", body, None)
     if kind == "int" and not all(float(b).is_integer() for b in body):
         raise fail(f"int of {name!r} must have whole bounds", body, "Use float for fractions.")
-    step, log = spec.get("step"), bool(spec.get("log", False))
+    step, log = spec.get("step"), spec.get("log", False)
+    if not isinstance(log, bool):
+        raise fail(f"`log` of {name!r} must be true or false", repr(log), None)
     if log and (step is not None or body[0] <= 0):
         raise fail(f"`log: true` of {name!r} needs low > 0 and no step", spec, None)
-    if step is not None and (not isinstance(step, int | float) or step <= 0):
+    if step is not None and (not _is_number(step) or step <= 0):
         raise fail(f"`step` of {name!r} must be above 0", step, None)
+    if kind == "int" and step is not None and not float(step).is_integer():
+        raise fail(f"`step` of {name!r} must be whole, as its values are", step, "Use float for fractions.")
     if step is not None and abs((body[1] - body[0]) / step - round((body[1] - body[0]) / step)) > 1e-9:
         raise fail(f"`step` of {name!r} must divide high - low", f"{body} step {step}", None)
     return Parameter(name, kind, stage, low=body[0], high=body[1], step=step, log=log, when=when)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

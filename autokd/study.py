@@ -158,7 +158,9 @@ class Study:
         other = self.ledger.attr(DRIVER_KEY) or {}
         far = other.get("host") not in (None, host) and time.time() - other.get("beat", 0) < 6 * BEAT_S
         if far:
-            raise StudyError("a study must have one live driver", f"one on {other['host']}", "Wait for it or stop it there.")
+            raise StudyError(
+                "a study must have one live driver", f"one on {other['host']}", "Wait for it or stop it there."
+            )
         with writable(self.home):
             self.home.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.home / "driver.lock")
@@ -302,8 +304,11 @@ class Study:
         known = {"number": number, "state": trials[number].state.name, "confirmed": confirmed}
         if record is None:
             return known | {
-                "outcome": trials[number].state.name.lower(), "params": trials[number].params,
-                "measurements": [], "violations": [], "stages": [],
+                "outcome": trials[number].state.name.lower(),
+                "params": trials[number].params,
+                "measurements": [],
+                "violations": [],
+                "stages": [],
             }
         return asdict(record) | known
 
@@ -388,7 +393,11 @@ class Student:
 def home_of(plan: Plan, url: str) -> Path:
     """The folder of a study: ``storage.path``, else ``.autokd`` beside a SQLite ledger, else here."""
     file = sqlite_file(url)
-    base = Path(plan.config.storage.path) if plan.config.storage.path else (file.parent if file else Path.cwd()) / ".autokd"
+    base = (
+        Path(plan.config.storage.path)
+        if plan.config.storage.path
+        else (file.parent if file else Path.cwd()) / ".autokd"
+    )
     return base.absolute() / "studies" / plan.config.name
 
 

@@ -70,7 +70,9 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
     table = Table(title=Text(f"Pareto front of {study.name}"), title_justify="left")
     table.add_column("trial", justify="right")
     for o in objectives:
-        table.add_column(Text(f"{o.name}\n({'higher' if o.direction == 'maximize' else 'lower'} is better)"), justify="right")
+        table.add_column(
+            Text(f"{o.name}\n({'higher' if o.direction == 'maximize' else 'lower'} is better)"), justify="right"
+        )
     named = {o.metric for o in objectives}
     extra = [m for m in ("size_bytes", "params") if m not in named]
     for name in extra:
@@ -88,7 +90,9 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         table.add_row(*cells, Text(summary(m.params)))
     teacher = (study.ledger.attr("autokd:facts") or {}).get("teacher")
     if teacher:
-        values = {(f"{t['metric']}@{t['profile']}" if t["profile"] else t["metric"]): t for t in teacher["measurements"]}
+        values = {
+            (f"{t['metric']}@{t['profile']}" if t["profile"] else t["metric"]): t for t in teacher["measurements"]
+        }
         cells = ["teacher"]
         for name in [*(o.name for o in objectives), *extra]:
             t = values.get(name)
@@ -102,7 +106,9 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
     hv = study.hypervolume()
     where = "validation split"
     if hv is not None:
-        point = ", ".join(f"{o.name} {v:.4g}" for o, v in zip(study.plan.objectives, study.reference_point or [], strict=False))
+        point = ", ".join(
+            f"{o.name} {v:.4g}" for o, v in zip(study.plan.objectives, study.reference_point or [], strict=False)
+        )
         text = f"Quality on the {where}. Hypervolume {hv:.4f} over ({point}), costs in natural logarithm."
         console.print(text, markup=False, highlight=False)
     if found and not confirmed:
@@ -143,13 +149,14 @@ def status(facts: Mapping[str, Any]) -> None:
 
 
 def trial(facts: Mapping[str, Any]) -> None:
-    rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"]))] + _reasons(facts))
+    rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"])), *_reasons(facts)])
     rows([(k, str(v)) for k, v in facts["params"].items()], "parameters")
     rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in facts["measurements"]], "measurements")
     if facts.get("confirmed"):
         rows([(k, f"{v:.4f}") for k, v in facts["confirmed"].items()], "on the test split")
     stages = [
-        (s["stage"], "from the store" if s["cached"] else f"{s['duration_s']:.2f} s, {s['cpu_s']:.2f} CPU s") for s in facts["stages"]
+        (s["stage"], "from the store" if s["cached"] else f"{s['duration_s']:.2f} s, {s['cpu_s']:.2f} CPU s")
+        for s in facts["stages"]
     ]
     rows(stages, "stages")
     if facts.get("artifact"):
@@ -179,7 +186,9 @@ def exported(study: Study, member: Member, path: Path) -> None:
     pairs += [(o.name, _cell(member, o)) for o in study.plan.objectives]
     verdict = member.record.notes.get("verify", {})
     if verdict:
-        pairs.append(("verified", f"{verdict['prediction_mismatches']} of {verdict['n']} predictions differ from the model"))
+        pairs.append(
+            ("verified", f"{verdict['prediction_mismatches']} of {verdict['n']} predictions differ from the model")
+        )
     rows(pairs)
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import streamlit as st
-
 from autokd.dashboard import reading
 from autokd.dashboard.reading import plain
+
 from autokd.errors import UserError
 from autokd.figures import front_figure, members_frame
 from autokd.ledger import shown_url, storage_url
 from autokd.objectives import Objective
 from autokd.results import Member, front, objectives_on
 from autokd.study import Study
-from autokd.tables import number, summary
+from autokd.tables import number
 
 REFRESH_S = 3.0
 
@@ -33,7 +34,8 @@ def main() -> None:
             st.info(f"No study yet: {plain(shown_url(url))} is not there\\. Start one and reload this page:")
             st.code("autokd init study.yaml\nautokd search study.yaml", language="bash")
             return
-        names = reading.study_names(url)
+        begun = reading.studies(url)
+        names = list(begun)
         wanted = os.environ.get("AUTOKD_DASHBOARD_STUDY") or None
         if not names:
             st.title("autokd")
@@ -41,14 +43,16 @@ def main() -> None:
             st.code("autokd init study.yaml\nautokd search study.yaml", language="bash")
             return
         if wanted is not None and wanted not in names:
-            st.warning(f"There is no study {plain(repr(wanted))} in {plain(shown_url(url))}\\. Choose one of those there are\\.")
+            st.warning(
+                f"There is no study {plain(repr(wanted))} in {plain(shown_url(url))}\\. Choose one of those there are\\."
+            )
             wanted = None
         if "study" not in st.session_state:
             st.session_state["study"] = wanted or reading.newest_with_front(url, names)
         if st.session_state["study"] not in names:  # deleted meanwhile
             st.session_state["study"] = names[0]
         name = st.sidebar.selectbox("Study", names, key="study")
-        study = opened(url, name, reading.identity(url))
+        study = opened(url, name, reading.identity(url, begun[name]))
         reading.refresh(study)
         live = reading.is_live(study)
         st.title(plain(name))
@@ -65,7 +69,9 @@ def in_words() -> Iterator[None]:
     except Exception as error:  # a page must not show a traceback, whatever a ledger holds
         opened.clear()  # a study that was deleted and made anew has another identity in the database
         first = (str(error).splitlines() or [""])[0]
-        st.error(f"This study could not be shown: {plain(f'{type(error).__name__}: {first}')}\\. Reload the page to try again\\.")
+        st.error(
+            f"This study could not be shown: {plain(f'{type(error).__name__}: {first}')}\\. Reload the page to try again\\."
+        )
 
 
 @st.cache_resource(show_spinner="Reading the ledger", max_entries=16)
@@ -102,7 +108,11 @@ def progress(study: Study) -> None:
     cells: list[tuple[str, str, str]] = [
         ("State", state, "As the driver last wrote it into the ledger."),
         ("Trials trained", f"{facts['counted']}{of}", "Trials that began training; rejected ones do not count."),
-        ("On the front", f"{facts['front']} of {outcomes['measured']}", "Of the measured students, on the validation split."),
+        (
+            "On the front",
+            f"{facts['front']} of {outcomes['measured']}",
+            "Of the measured students, on the validation split.",
+        ),
         ("Hypervolume", "–" if facts["hypervolume"] is None else f"{facts['hypervolume']:.3f}", volume_help(study)),
         ("Time searching", clock(facts["wall_s"], budget.get("wall_s")), "Seconds on the clock, teacher not counted."),
         ("CPU in trials", clock(facts["cpu_s"], budget.get("cpu_s")), "CPU seconds of all trials."),
@@ -124,7 +134,7 @@ def progress(study: Study) -> None:
         st.caption(plain(" · ".join(notes)))
     if reading.driver_silent(study):
         st.warning("The search says that it runs, but nothing was heard of it for two minutes\\. Go on with it:")
-        st.code(f"autokd resume {study.name!r}", language="bash")
+        st.code(f"autokd resume {shlex.quote(study.name)}", language="bash")
 
 
 def volume_help(study: Study) -> str:
@@ -150,7 +160,7 @@ def nothing_yet(study: Study) -> str:
         return "No measured student yet: data and teacher are being prepared\\."
     if state == "searching":
         return "No measured student yet: the first ones are being trained\\. They appear here by themselves\\."
-    what = plain(f"autokd status '{study.name}'")
+    what = plain(f"autokd status {shlex.quote(study.name)}")
     return f"No measured student that meets every constraint\\. {what} says what happened to the trials\\."
 
 
@@ -185,7 +195,9 @@ def picture(study: Study, members: Sequence[Member], objectives: Sequence[Object
         figure, key=key, on_select=clicked, selection_mode="points", height=460, config={"displaylogo": False},
         alt="Every measured student by cost and quality; the table below holds the front's numbers",
     )  # fmt: skip
-    st.caption("Quality on the validation split, bars are the spread\\. Choose a student by clicking on a point or a row\\.")
+    st.caption(
+        "Quality on the validation split, bars are the spread\\. Choose a student by clicking on a point or a row\\."
+    )
 
 
 def table(study: Study, best: Sequence[Member], objectives: Sequence[Objective]) -> None:
@@ -206,14 +218,9 @@ def table(study: Study, best: Sequence[Member], objectives: Sequence[Objective])
 
 
 def formats(frame: pd.DataFrame) -> dict[str, Any]:
-    """Sensible digits a column; whole numbers without."""
-    found: dict[str, Any] = {}
-    for column in frame.select_dtypes("float").columns:
-        top = frame[column].abs().max()
-        whole = bool((frame[column].dropna() % 1 == 0).all())
-        form = "%d" if whole else "%.1f" if top >= 100 else "%.2f" if top >= 1 else "%.4f"
-        found[str(column)] = st.column_config.NumberColumn(format=form)
-    return found
+    """Significant digits: four of a value, two of a spread."""
+    columns = [str(c) for c in frame.select_dtypes("float").columns]
+    return {c: st.column_config.NumberColumn(format="%.2g" if "±" in c else "%.4g") for c in columns}
 
 
 def remember(study: Study, chosen: int) -> None:
@@ -237,9 +244,11 @@ def student(study: Study, members: Sequence[Member], best: Sequence[Member]) -> 
     chosen = known[st.selectbox("Student", list(known), format_func=line, key=key, label_visibility="collapsed")]
     left, right = st.columns(2)
     left.dataframe(reading.facts_table(chosen), hide_index=True, height="content", alt="Measurements of the student")
-    right.dataframe(reading.params_table(chosen.params), hide_index=True, height="content", alt="Parameters of the student")
+    right.dataframe(
+        reading.params_table(chosen.params), hide_index=True, height="content", alt="Parameters of the student"
+    )
     try:
-        found = reading.download(study, chosen)
+        found = packed(study, chosen)
     except UserError as error:
         st.error(plain(error))
         return
@@ -247,8 +256,22 @@ def student(study: Study, members: Sequence[Member], best: Sequence[Member]) -> 
     one.download_button(
         "Download the ONNX file", found.model, found.name, "application/octet-stream", type="primary", on_click="ignore"
     )
-    two.download_button("Download its receipt", found.receipt, found.receipt_name, "application/json", on_click="ignore")
+    two.download_button(
+        "Download its receipt", found.receipt, found.receipt_name, "application/json", on_click="ignore"
+    )
+    st.caption("It runs with onnxruntime and numpy alone:")
     st.code(reading.snippet(found), language="python")
+
+
+def packed(study: Study, member: Member) -> reading.Download:
+    """The download of a student, made again only when student or file changed: the page is drawn every few seconds."""
+    identity = reading.download_identity(study, member)
+    kept = st.session_state.get("packed")
+    if kept is None or kept[0] != identity:
+        kept = (identity, reading.download(study, member))
+        st.session_state["packed"] = kept
+    found: reading.Download = kept[1]
+    return found
 
 
 if __name__ == "__main__":

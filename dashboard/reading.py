@@ -13,15 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.figures import error_of, label, members_frame
-from autokd.ledger import connect, sqlite_file, storage_errors
+from autokd.figures import error_of, label
+from autokd.ledger import sqlite_file, storage_errors
 from autokd.objectives import Objective, metric_of
 from autokd.plan import Plan
 from autokd.results import Member
 from autokd.study import BEAT_S, CONFIG_KEY, DRIVER_KEY, FACTS_KEY, Study, list_studies
+from autokd.tables import number
 
 LIVE = ("preparing", "searching")
-FACTORS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}
+UNITS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&^=@/])")
 
 
@@ -60,14 +61,13 @@ def ledger_there(url: str) -> bool:
     return file is None or file.exists()
 
 
-def study_names(url: str) -> list[str]:
-    """Every study of autokd's in the ledger, newest first.
+def studies(url: str) -> dict[str, str]:
+    """Every study of autokd's in the ledger, newest first, and when its first trial began (empty: none yet).
 
     Raises:
         StorageError: The ledger cannot be read.
     """
-    connect(url)
-    return [row["name"] for row in reversed(list_studies(url))]
+    return {row["name"]: row["begun"] or "" for row in reversed(list_studies(url))}
 
 
 def newest_with_front(url: str, names: Sequence[str]) -> str:
@@ -78,13 +78,11 @@ def newest_with_front(url: str, names: Sequence[str]) -> str:
     return names[0]
 
 
-def identity(url: str) -> str:
-    """Another text when another file was put in the ledger's place."""
+def identity(url: str, begun: str) -> str:
+    """Another text for another study: the file was replaced, or the study deleted and made anew (ids are used again)."""
     file = sqlite_file(url)
-    if file is None:
-        return url
-    facts = file.stat()
-    return f"{file} {facts.st_dev} {facts.st_ino}"
+    facts = file.stat() if file is not None else None
+    return f"{url} {begun}" + (f" {facts.st_dev} {facts.st_ino}" if facts else "")
 
 
 def refresh(study: Study) -> None:
@@ -135,55 +133,50 @@ def front_table(front: Sequence[Member], objectives: Sequence[Objective]) -> pd.
             if goal.name in measured:
                 m = measured[goal.name]
                 row |= _cells(goal.metric, goal.profile, m.value, error_of(m))
-        for key, value in (member.confirmed or {}).items():
-            if not key.endswith("_se"):
-                row |= _cells(key, "test split", value, (member.confirmed or {}).get(f"{key}_se"))
+        confirmed = member.confirmed or {}
+        for metric, value in confirmed.items():
+            if not metric.endswith("_se"):
+                row |= _cells(metric, "test split", value, confirmed.get(f"{metric}_se"))
         rows.append(row | dict(member.params))
     return pd.DataFrame(rows)
 
 
 def _cells(metric: str, where: str | None, value: float, error: float | None) -> dict[str, float]:
     unit = metric_of(metric).unit
-    factor, shown = FACTORS.get(unit, (1.0, unit))
-    name = metric.removesuffix(f"_{unit}") if unit else metric
-    notes = ", ".join(n for n in (shown, where) if n)
-    tail = f" ({notes})" if notes else ""
-    title = "parameters" if name == "params" else name.replace("_", " ")
-    cells = {title + tail: factor * value}
+    factor, shown = UNITS.get(unit, (1.0, unit))
+    tail = ", ".join(n for n in (shown, where) if n)
+    tail = f" ({tail})" if tail else ""
+    cells = {title(metric) + tail: factor * value}
     if error is not None:
-        cells[f"{title} ±{tail}"] = factor * error
+        cells[f"{title(metric)} ±{tail}"] = factor * error
     return cells
 
 
+def title(metric: str) -> str:
+    """A metric's name for people, without its unit."""
+    if metric == "params":
+        return "parameters"
+    return metric.removesuffix(f"_{metric_of(metric).unit}").replace("_", " ") if ":" not in metric else metric
+
+
 def facts_table(member: Member) -> pd.DataFrame:
-    """Every measurement of a student: value, spread, unit, device."""
+    """Every measurement of a student with unit, spread, and where it was taken."""
     rows = []
     for m in member.record.measurements:
-        factor, unit = FACTORS.get(m.unit, (1.0, m.unit))
-        error = error_of(m)
-        rows.append(
-            {
-                "measurement": m.metric.removesuffix(f"_{m.unit}") if m.unit else m.metric,
-                "value": factor * m.value,
-                "±": None if error is None else factor * error,
-                "unit": unit,
-                "device": m.profile or "",
-                "split": "validation" if metric_of(m.metric).needs_training else "",
-            }
-        )
-    for key, value in (member.confirmed or {}).items():
-        if not key.endswith("_se"):
-            factor, unit = FACTORS.get(metric_of(key).unit, (1.0, metric_of(key).unit))
-            error = (member.confirmed or {}).get(f"{key}_se")
-            spread = None if error is None else factor * error
-            rows.append(
-                {"measurement": key, "value": factor * value, "±": spread, "unit": unit, "device": "", "split": "test"}
-            )
+        where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
+        rows.append({"measurement": title(m.metric), "value": number(m.value, m.unit, m.spread), "of": where})
+    confirmed = member.confirmed or {}
+    for metric, value in confirmed.items():
+        if not metric.endswith("_se"):
+            text = number(value, metric_of(metric).unit, confirmed.get(f"{metric}_se"))
+            rows.append({"measurement": title(metric), "value": text, "of": "test split"})
     return pd.DataFrame(rows)
 
 
 def params_table(params: Mapping[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame({"parameter": list(params), "value": [f"{v:.4g}" if isinstance(v, float) else str(v) for v in params.values()]})
+    return pd.DataFrame(
+        {"parameter": list(params), "value": [f"{v:.4g}" if isinstance(v, float) else str(v) for v in params.values()]}
+    )
 
 
 def download(study: Study, member: Member) -> Download:
@@ -199,6 +192,15 @@ def download(study: Study, member: Member) -> Download:
     with tempfile.TemporaryDirectory(prefix="autokd-dashboard-") as folder:
         path = hand_over(study, member, Path(folder) / name)
         return Download(name, path.read_bytes(), receipt_path(path).read_text(encoding="utf-8"))
+
+
+def download_identity(study: Study, member: Member) -> tuple[object, ...]:
+    """Differs when another student, another file or another confirmation would be downloaded."""
+    file = Path(member.artifact or "")
+    facts = file.stat() if member.artifact and file.is_file() else None
+    seen = (facts.st_size, facts.st_mtime_ns) if facts else None
+    confirmed = json.dumps(dict(member.confirmed or {}), sort_keys=True)
+    return (study.ledger.url, study.name, member.number, member.record.artifact_sha256, seen, confirmed)
 
 
 def snippet(found: Download) -> str:

@@ -45,7 +45,7 @@ def header(file: Path) -> tuple[int, int, bool]:
 
 
 def pixels(file: Path, size: tuple[int, int], channels: int) -> np.ndarray:
-    """``(channels, H, W) uint8``: upright, transparency on white, 16 bits scaled to 8, resized without keeping the aspect.
+    """``(channels, H, W) uint8``: upright, transparency on white, 16 bits scaled to 8, resized to the very size.
 
     Raises:
         DataError: The file is corrupt, a decompression bomb, or of a pixel type without a known range.

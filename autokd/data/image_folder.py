@@ -31,8 +31,8 @@ T = TypeVar("T")
 def load(options: DataOptions) -> RawData:
     """Images in one folder a class: path/<class>/*.png, or path/train/<class>, path/test/<class>, path/val/<class>.
 
-    Options: ``size``: pixels, one number or [height, width] (default: the images' common size up to 256, otherwise their
-    median rounded to a multiple of 8, at most 64); ``channels``: 1 or 3 (default: 1 if all images are grey).
+    Options: ``size``: pixels, one number or [height, width] (default: the images' common size up to 256, otherwise
+    their median rounded to a multiple of 8, at most 64); ``channels``: 1 or 3 (default: 1 if all images are grey).
 
     ``inputs``: ``(N, C, H, W) uint8``, memory-mapped from the cache.
     """
@@ -107,9 +107,8 @@ def _choose_size(heights: list[int], widths: list[int], tell: Callable[[str], No
     middle = (median(heights), median(widths))
     scale = min(1.0, LARGEST_CHOSEN / max(middle))
     chosen = tuple(max(8, 8 * round(side * scale / 8)) for side in middle)
-    tell(
-        f"images of {low[0]}x{low[1]} to {high[0]}x{high[1]} are resized to {chosen[0]}x{chosen[1]}; data.size sets another"
-    )
+    sizes = f"images of {low[0]}x{low[1]} to {high[0]}x{high[1]}"
+    tell(f"{sizes} are resized to {chosen[0]}x{chosen[1]}; data.size sets another")
     return chosen[0], chosen[1]
 
 

@@ -66,12 +66,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError("data source 'npz': `data.path` must be a file", f"{str(path)!r}", "Correct it.")
     mend = "Write it with numpy.savez(path, x=..., y=...)."
+    arrays = {}
     try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} must be an .npz archive", "a single array", mend)
-        arrays = {}
-        with opened as file:
+        # Opened here: NumPy leaves its own handle open when the archive is damaged.
+        with path.open("rb") as handle:
+            file = np.load(handle, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} must be an .npz archive", "a single array", mend)
             for name in file.files:
                 try:
                     arrays[name] = file[name]
@@ -80,10 +81,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                         raise
                     # Only a fault if it is asked for: archives carry odd extras.
                     arrays[name] = np.empty(0, dtype=object)
+            file.close()
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{path} must be a whole .npz file without pickled objects", error, mend) from error
+        # NumPy takes any unknown bytes for a pickle, and would advise to load it unsafely.
+        found = "bytes of no known format" if "allow_pickle" in str(error) else error
+        raise DataError(f"{path} must be a whole .npz file without pickled objects", found, mend) from error
     return arrays
 
 

@@ -28,8 +28,8 @@ def make_splits(
     """Disjoint sorted index arrays in which every class keeps its share.
 
     A class always keeps a sample in train; then validation is served, then test, then calibration. Fractions are of the
-    samples outside the official splits. Calibration (used only to calibrate int8) takes at most ``calibration`` and about
-    5 % of the train samples, every class once where that is possible.
+    samples outside the official splits. Calibration (used only to calibrate int8) takes at most ``calibration`` and
+    about 5 % of the train samples, every class once where that is possible.
 
     Args:
         n: Number of samples.
@@ -183,8 +183,9 @@ def _check_counts(everywhere: np.ndarray, counts: np.ndarray, names: Sequence[st
             )
         if count < least:
             reason = "one to train on, one to validate" if least == 2 else "to train on"
+            wanted = f"at least {least} sample{'s' * (least > 1)} outside the official splits ({reason})"
             raise DataError(
-                f"every class must have at least {least} sample{'s' * (least > 1)} outside the official splits ({reason})",
+                f"every class must have {wanted}",
                 f"class {name!r} with {count}",
                 "Add samples of it or remove the class.",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 """Words that stand for a missing value unless ``na_values`` says otherwise."""
 
 
-def read_table(file: Path, separator: str, header: bool, missing: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    file: Path, separator: str, header: bool, missing: Sequence[str], rows: int | None = None
+) -> pd.DataFrame:
     """Columns of texts, blanks stripped, ``None`` where a value is missing; gzip and the like by the file's ending.
 
     Args:
@@ -24,6 +27,7 @@ def read_table(file: Path, separator: str, header: bool, missing: Sequence[str])
         separator: One character, or ``"\\t"``.
         header: Whether the first row holds names; else columns are called ``column_0``, ...
         missing: Words for missing values, beside the empty one.
+        rows: Only so many of the first rows.
 
     Raises:
         DataError: The file is missing, empty, damaged or its rows do not fit together.
@@ -35,20 +39,24 @@ def read_table(file: Path, separator: str, header: bool, missing: Sequence[str])
             "data source 'csv': the file must exist", f"{str(file)!r}", "Correct `data.path` or `data.test`."
         )
     try:
-        frame = pd.read_csv(
-            file,
-            sep=separator,
-            header=0 if header else None,
-            dtype=str,
-            keep_default_na=False,
-            skipinitialspace=True,
-            skip_blank_lines=True,
-            index_col=False,
-            encoding="utf-8-sig",
-        )
+        with warnings.catch_warnings():
+            # Else pandas drops the last column of rows that are longer than the header.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                file,
+                sep=separator,
+                header=0 if header else None,
+                dtype=str,
+                keep_default_na=False,
+                skipinitialspace=True,
+                skip_blank_lines=True,
+                index_col=False,
+                encoding="utf-8-sig",
+                nrows=rows,
+            )
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{file} must hold rows", "an empty file") from error
-    except (OSError, EOFError, zlib.error, UnicodeError, ValueError) as error:  # ParserError is a ValueError
+    except (OSError, EOFError, zlib.error, ValueError, pd.errors.ParserWarning) as error:
         mend = "Check `data.separator` and that the file is whole and UTF-8."
         raise DataError(f"{file} must be a readable table", str(error).strip().splitlines()[0], mend) from error
     if header:
@@ -69,7 +77,7 @@ def guess_header(file: Path, separator: str, missing: Sequence[str]) -> bool:
 
     Without a numeric column: whether every word of the first row is new to its column.
     """
-    frame = read_table(file, separator, False, missing).head(1000)
+    frame = read_table(file, separator, False, missing, rows=1000)
     first, rest = frame.iloc[0], frame.iloc[1:]
     if any(word is not None and is_number(word) for word in first):
         return False

@@ -11,9 +11,7 @@ from autokd.protocols import Meter
 from autokd.trial import Measurement
 
 
-def file_costs(
-    file: Path, profiles: Sequence[HardwareProfile], meter: Meter, quick: bool = False
-) -> list[Measurement]:
+def file_costs(file: Path, profiles: Sequence[HardwareProfile], meter: Meter, quick: bool = False) -> list[Measurement]:
     """Every cost of an ONNX file that does not need data.
 
     Args:

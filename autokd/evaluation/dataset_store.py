@@ -37,7 +37,9 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
         if not folder.exists():
             os.replace(work, folder)
     except OSError as error:
-        raise StorageError("the study's folder must be writable", str(error), "Free some space or set storage.path.") from None
+        raise StorageError(
+            "the study's folder must be writable", str(error), "Free some space or set storage.path."
+        ) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
@@ -51,7 +53,9 @@ def open_dataset(folder: Path) -> Dataset:
     """
     facts = read_json(folder / "dataset.json")
     if facts is None:
-        raise StorageError("the study's copy of the data must be there", str(folder), "Run `autokd resume`: it writes it again.")
+        raise StorageError(
+            "the study's copy of the data must be there", str(folder), "Run `autokd resume`: it writes it again."
+        )
     splits = Splits(**{name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS})
     return Dataset(
         name=facts["name"],

@@ -81,7 +81,9 @@ class Parts:
         """
         raw = read_json(home / SETUP)
         if raw is None:
-            raise StudyError("the study must be prepared before its trials run", str(home / SETUP), "Run `autokd resume`.")
+            raise StudyError(
+                "the study must be prepared before its trials run", str(home / SETUP), "Run `autokd resume`."
+            )
         setup = Setup(**raw)
         plan = Plan.from_json(setup.plan)
         quiet = Quiet()

@@ -115,7 +115,10 @@ class Evaluation:
             )
             self.notes |= {"quantization_plan": package.value["plan"], "plan_timings_ms": package.value["timings_ms"]}
         checked = trial.stage(
-            Stage.VERIFY, lambda folder: work.verify(folder, parts, shape, parent, package, bits), {"bits": bits}, package
+            Stage.VERIFY,
+            lambda folder: work.verify(folder, parts, shape, parent, package, bits),
+            {"bits": bits},
+            package,
         )
         self.notes["verify"] = checked.value["agreement"]
         final = trial.stage(

@@ -62,9 +62,7 @@ class Preflight:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; infinite becomes ``None``."""
-        return {
-            k: (None if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()
-        }
+        return {k: (None if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()}
 
 
 def corners(space: SearchSpace) -> list[dict[str, ParamValue]]:
@@ -106,7 +104,8 @@ def probe(
 ) -> tuple[list[Probe], dict[str, int]]:
     """Time untrained candidates: the corners of the space and random ones."""
     drawn = corners(plan.space) + draw(plan.space, max(0, count - 2), plan.config.seed)
-    found, failed = [], {}
+    found: list[Probe] = []
+    failed: dict[str, int] = {}
     for place, params in enumerate(drawn):
         tell("timing untrained candidates", place / len(drawn))
         try:
@@ -170,7 +169,14 @@ def preflight(plan: Plan, parts: Parts, concurrency: int, tell: Callable[[str, f
         (budget.cpu_s or math.inf) / concurrency,
     )
     return Preflight(
-        plan.space.size(), spans, len(fits) / len(found), refused, seconds, total, disk_bytes(plan, parts, found), failed
+        plan.space.size(),
+        spans,
+        len(fits) / len(found),
+        refused,
+        seconds,
+        total,
+        disk_bytes(plan, parts, found),
+        failed,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ import numpy as np
 
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
+from autokd.errors import HardwareError, StageFailure
 from autokd.evaluation import work
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.dataset_store import save_dataset
 from autokd.evaluation.parts import SETUP, Setup
 from autokd.evaluation.recipe import make_recipe
 from autokd.evaluation.teaching import obtain_teacher
-from autokd.errors import HardwareError, StageFailure
 from autokd.files import digest, write_json
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.quiet import Quiet
@@ -59,7 +60,9 @@ def device_of(plan: Plan) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if wanted == "cuda":
-        raise HardwareError("`resources.device: cuda` needs a CUDA device", "none is visible to torch", "Use auto or cpu.")
+        raise HardwareError(
+            "`resources.device: cuda` needs a CUDA device", "none is visible to torch", "Use auto or cpu."
+        )
     return "cpu"
 
 
@@ -97,9 +100,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     inputs, targets = _validation(dataset)
     tell("teacher check-up", None)
     outputs = teacher.logits(inputs)
-    check = check_up(
-        teacher, inputs, targets, len(dataset.classes), majority_accuracy(dataset), logits=outputs
-    )
+    check = check_up(teacher, inputs, targets, len(dataset.classes), majority_accuracy(dataset), logits=outputs)
     for warning in check.warnings:
         tell(f"warning: {warning}", None)
     banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
@@ -171,7 +172,7 @@ def _fill_banks(
             place,
             count=used,
             pace=quiet.working,
-            progress=lambda share, name=recipe.augment: tell(f"teacher outputs ({name})", share),
+            progress=partial(tell, f"teacher outputs ({recipe.augment})"),
         )
         filled[recipe.augment] = str(place)
     return filled

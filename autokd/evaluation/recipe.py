@@ -9,7 +9,7 @@ from typing import Any
 from autokd import registry
 from autokd.config import DistillationConfig, TrainingConfig
 from autokd.errors import ConfigError
-from autokd.plan import RECIPE_KEYS
+from autokd.plan_checks import RECIPE_KEYS
 from autokd.protocols import DistillationMethod, Recipe
 from autokd.trial import ParamValue
 
@@ -59,4 +59,6 @@ def make_method(name: str, options: Mapping[str, Any]) -> DistillationMethod:
     try:
         return registry.load("methods", name)(**options)
     except TypeError as error:
-        raise ConfigError(f"parameters read by `distill` must be training keys or arguments of {name!r}", str(error)) from None
+        raise ConfigError(
+            f"parameters read by `distill` must be training keys or arguments of {name!r}", str(error)
+        ) from None

@@ -115,7 +115,12 @@ class _Guard:
 
 def _cause(error: Exception) -> str:
     text = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text or "can't allocate" in text:
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in text
+        or "not enough memory" in text
+        or "can't allocate" in text
+    ):
         return "out_of_memory"
     return "error"
 

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from autokd import registry
 from autokd.data.augment import SeededViews
 from autokd.distillation.trainer import fit
+from autokd.errors import StageFailure, TeacherError
 from autokd.evaluation.parts import build_module, family_key
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages import VERSION
-from autokd.errors import StageFailure, TeacherError
 from autokd.files import digest, write_json
 from autokd.plan import Plan
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
@@ -88,7 +88,9 @@ def _train(
         options = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
 
         def report(point: CurvePoint) -> None:
-            tell(f"teacher training, validation accuracy {point.validation_accuracy:.3f}", point.samples / recipe.samples)
+            tell(
+                f"teacher training, validation accuracy {point.validation_accuracy:.3f}", point.samples / recipe.samples
+            )
 
         tell("teacher training", 0.0)
         try:

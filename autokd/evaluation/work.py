@@ -14,8 +14,8 @@ from torch import nn
 
 from autokd import registry
 from autokd.compression.fold import fold_residuals
-from autokd.compression.pruning import prune as prune_channels
 from autokd.compression.pruning import default_groups, shrink_to
+from autokd.compression.pruning import prune as prune_channels
 from autokd.compression.quantization import quantize as quantize_file
 from autokd.deployment.export import export as export_file
 from autokd.deployment.verify import scores as file_scores
@@ -238,9 +238,7 @@ def quantize(folder: Path, parts: Parts, package: Stored) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------- verify, measure
 
 
-def verify(
-    folder: Path, parts: Parts, shape: Params, parent: Stored, package: Stored, bits: int
-) -> dict[str, Any]:
+def verify(folder: Path, parts: Parts, shape: Params, parent: Stored, package: Stored, bits: int) -> dict[str, Any]:
     """Does the file say what the model says, on the validation split? The file's scores are kept."""
     inputs, targets = parts.validation
     reference = model_logits(restore(parts, shape, parent), inputs, parts)

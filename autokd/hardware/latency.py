@@ -26,7 +26,7 @@ from autokd.trial import Stage
 WORKER = Path(__file__).with_name("latency_worker.py")
 START_TIMEOUT_S = 120.0
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class ModelFileError(UserError):

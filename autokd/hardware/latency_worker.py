@@ -5,16 +5,19 @@ This file needs Python 3.9, numpy and onnxruntime, nothing else: copy it to a bo
     python latency_worker.py student.onnx --threads 1 --batch 1
 
 How a number comes about
-- One fresh ``InferenceSession`` a file: sequential execution, one inter-op thread, the asked-for intra-op threads. With one
-  thread spinning is off, because there is nobody to spin for.
-- One call is a plain ``session.run(output_names, {input: array})``, what a Python program would write: about 5 µs of Python are
-  in every number, the same for each file, and on a GPU the copies there and back are too. IO binding would hide both.
-- Warm-up first. Then blocks of calls, until a minimum count AND a minimum duration are met (as MLPerf's LoadGen does), and until
-  the three fastest block medians agree within 1 % or a maximum duration is reached.
-- On a shared host interference only ever adds time, so the fastest blocks are the honest ones: ``p50_ms`` is the median of all
-  calls in the three fastest blocks and ``spread`` the relative half-range of their medians. ``p90_ms`` is over every call.
-- ``peak_memory_bytes`` is the resident peak while loading and running, above the state before. Linux can reset the peak; elsewhere
-  it is exact only for a process's first file, and the greeting says so (``resets_peak``).
+- One fresh ``InferenceSession`` a file: sequential execution, one inter-op thread, the asked-for intra-op threads. With
+  one thread spinning is off, because there is nobody to spin for; with more, each thread has a core of its own.
+- One call is a plain ``session.run(output_names, {input: array})``, what a Python program would write: about 5 µs of
+  Python are in every number, the same for each file, and on a GPU the copies there and back are too. IO binding would
+  hide both.
+- Warm-up first. Then blocks of calls, until a minimum count AND a minimum duration are met (as MLPerf's LoadGen does),
+  and until the three fastest block medians agree within 1 % or a maximum duration is reached.
+- On a shared host interference only ever adds time, so the fastest blocks are the honest ones: ``p50_ms`` is the median
+  of all calls in the three fastest blocks and ``spread`` the relative half-range of their medians. ``p90_ms`` is over
+  every call. A spread says how well one timing agrees with itself; two timings minutes apart differ by more, as much as
+  the host's clock rate drifts between them.
+- ``peak_memory_bytes`` is the resident peak while loading and warming up, above the state before. Linux can reset the
+  peak; elsewhere it is exact only for a process's first file, and the greeting says so (``resets_peak``).
 """
 
 from __future__ import annotations
@@ -108,7 +111,7 @@ def feeds_of(session, batch: int, seed: int) -> dict:  # type: ignore[no-untyped
         "int32": np.int32, "uint32": np.uint32, "int64": np.int64, "uint64": np.uint64,
     }  # fmt: skip
     random = np.random.default_rng(seed)
-    feeds = {}
+    feeds: dict[str, np.ndarray] = {}
     for position, declared in enumerate(session.get_inputs()):
         kind = declared.type[len("tensor(") : -1]
         if not declared.type.startswith("tensor(") or kind not in kinds:
@@ -126,7 +129,7 @@ def feeds_of(session, batch: int, seed: int) -> dict:  # type: ignore[no-untyped
 
 
 def warm_up(session, feeds: dict, request: dict) -> None:  # type: ignore[no-untyped-def]
-    """Call until count and time have passed: caches and clock rates settle, and idle thread pools elsewhere stop spinning."""
+    """Call until count and time have passed: caches and clock rates settle, idle thread pools elsewhere stop spinning."""
     names = [output.name for output in session.get_outputs()]
     begun, calls = time.perf_counter(), 0
     while True:

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from autokd.errors import ConfigError, HardwareError, nearest
+from autokd.hardware.host import available_cores, board_name
+from autokd.hardware.host import describe_host as describe_host
 from autokd.registry import yaml_file
 
 OPTIMIZATIONS = ("disabled", "basic", "extended", "all")
@@ -200,30 +202,6 @@ class _Reader:
         return {m: self._as_number("limits", f"limits.{m}", v, 0.0, False) for m, v in value.items()}
 
 
-def available_cores() -> tuple[int, ...]:
-    """The cores this process may use, in order: the affinity mask, cut to a container's CPU quota if that is less."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-    else:
-        cores = list(range(os.cpu_count() or 1))
-    quota = _cpu_quota()
-    return tuple(cores if quota is None else cores[-max(1, int(quota)) :])
-
-
-def _cpu_quota() -> float | None:
-    """CPUs that the control group grants (``docker run --cpus``), or ``None`` without a limit."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
-
-
 def pinned_cores(profile: HardwareProfile) -> tuple[int, ...]:
     """The cores that a timing on this profile runs on: the last ones, since systems put their own work on the first."""
     if profile.cores is not None:
@@ -238,7 +216,7 @@ def check_host(profile: HardwareProfile) -> None:
     Raises:
         HardwareError: Another architecture or board, too few cores, or a provider that this onnxruntime does not have.
     """
-    elsewhere = f"Copy autokd/hardware/latency_worker.py to the device to time files there, or choose another profile than {profile.name}."
+    elsewhere = "Choose another profile, or copy autokd/hardware/latency_worker.py to the device and time files there."
     if profile.machine is not None and platform.machine() != profile.machine:
         raise HardwareError(f"Profile {profile.name} needs a {profile.machine} machine", platform.machine(), elsewhere)
     if profile.board is not None and profile.board not in (board_name() or ""):
@@ -271,32 +249,3 @@ def check_host(profile: HardwareProfile) -> None:
             ", ".join(providers),
             f"Install {package} that has it.",
         )
-
-
-def board_name() -> str | None:
-    """What a single-board computer calls itself, e.g. ``"Raspberry Pi 5 Model B Rev 1.0"``; ``None`` on other machines."""
-    try:
-        return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
-    except OSError:
-        return None
-
-
-def describe_host() -> dict[str, str | int | list[str] | None]:
-    """What a reader of a number must know of the host that made it."""
-    import onnxruntime
-
-    model = board_name() or platform.processor() or None
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        model = found.group(1) if found else model
-    except OSError:
-        pass
-    return {
-        "cpu": model,
-        "machine": platform.machine(),
-        "cores": len(available_cores()),
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
-        "providers": list(onnxruntime.get_available_providers()),
-    }

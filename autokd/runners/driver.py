@@ -162,9 +162,7 @@ class Driver:
         """Tell the outcome of a job."""
         with self.lock:
             trial, _ = self.running.pop(job.number)
-            again = (
-                record.outcome == Outcome.FAILED and record.cause in RETRIED and "retry_of" not in trial.user_attrs
-            )
+            again = record.outcome == Outcome.FAILED and record.cause in RETRIED and "retry_of" not in trial.user_attrs
             if again:
                 record = replace(record, notes={**record.notes, "retried": True})
             self._finish(trial, record)

@@ -71,7 +71,10 @@ class RayRunner:
         Raises:
             AutokdError: The study cannot go on.
         """
-        with _cluster(self.address, driver.plan, concurrency), tempfile.TemporaryDirectory(prefix="autokd-ray-") as scratch:
+        with (
+            _cluster(self.address, driver.plan, concurrency),
+            tempfile.TemporaryDirectory(prefix="autokd-ray-") as scratch,
+        ):
             resources = driver.plan.config.resources
             bundle = {"cpu": float(resources.cpus_per_trial), "gpu": float(resources.gpus_per_trial)}
             limits = limits_of(driver.plan, concurrency)

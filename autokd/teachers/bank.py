@@ -238,12 +238,13 @@ def _replace(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with _disk(path.parent):
-            file = part.open("wb")
+            file = part.open("wb", buffering=0)  # a buffer would fail once more on closing
         with file:
             for chunk in chunks:  # not under _disk: reading the data may fail too, which is another error
-                with _disk(path.parent):
-                    file.write(chunk)
-                    file.flush()
+                rest = memoryview(chunk)
+                while len(rest):
+                    with _disk(path.parent):
+                        rest = rest[file.write(rest) :]
             with _disk(path.parent):
                 os.fsync(file.fileno())
         with _disk(path.parent):

@@ -11,7 +11,12 @@ import pytest
 
 from autokd.hardware.latency import WORKER
 
-ALONE = "import runpy, sys; sys.modules |= dict.fromkeys(('autokd', 'torch', 'onnx', 'psutil')); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+ALONE = """
+import runpy, sys
+sys.modules |= dict.fromkeys(("autokd", "torch", "onnx", "psutil"))
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 SHORT = ["--min-duration-s", "0.005", "--max-duration-s", "0.01"]
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from autokd import registry
 from autokd.errors import ConfigError, HardwareError
-from autokd.hardware import profile as profile_module
+from autokd.hardware import host as host_module
+from autokd.hardware.host import available_cores
 from autokd.hardware.profile import (
     HardwareProfile,
-    available_cores,
     check_host,
     describe_host,
     load_profile,
@@ -131,7 +131,7 @@ def test_another_host_is_refused(changes: dict[str, object], words: str) -> None
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs an affinity mask")
 def test_the_last_cores_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 8, 2})
-    monkeypatch.setattr(profile_module, "_cpu_quota", lambda: None)
+    monkeypatch.setattr(host_module, "_cpu_quota", lambda: None)
     assert pinned_cores(HardwareProfile("one")) == (8,)
     assert pinned_cores(HardwareProfile("two", threads=2)) == (3, 8)
     assert pinned_cores(HardwareProfile("all", threads=0)) == (1, 2, 3, 8)
@@ -141,7 +141,7 @@ def test_the_last_cores_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("quota", "cores"), [(None, 4), (2.0, 2), (1.5, 1), (0.5, 1), (64.0, 4)])
 def test_a_containers_quota_counts(monkeypatch: pytest.MonkeyPatch, quota: float | None, cores: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setattr(profile_module, "_cpu_quota", lambda: quota)
+    monkeypatch.setattr(host_module, "_cpu_quota", lambda: quota)
     assert len(available_cores()) == cores
 
 

@@ -25,10 +25,10 @@ skl2onnx = pytest.importorskip("skl2onnx")
 pytestmark = pytest.mark.filterwarnings("ignore", "ignore::sklearn.exceptions.ConvergenceWarning")
 
 MODELS: dict[str, Callable[[], ClassifierMixin]] = {
-    "logistic": lambda: LogisticRegression(max_iter=30),
+    "logistic": lambda: LogisticRegression(max_iter=12),
     "forest": lambda: RandomForestClassifier(10, random_state=0),
     "mlp": lambda: MLPClassifier((32,), max_iter=40, random_state=0),
-    "pipeline": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=30)),
+    "pipeline": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=12)),
 }
 LABELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "numbers": lambda y: y,

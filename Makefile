@@ -1,0 +1,48 @@
+# Two commands are all a newcomer types: `make demo` and `make test`.
+# TORCH_INDEX=URL points pip at another index for torch alone, e.g. PyTorch's own index of CPU wheels.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH_INDEX ?=
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
+TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check bench clean help
+
+help:
+	@echo "make demo    a whole search on digits: teacher, students, front, exported file"
+	@echo "make test    the test suite"
+	@echo "make check   ruff, mypy, import laws"
+	@echo "make bench   the Fashion-MNIST benchmark (needs the data, see docs/benchmarks.md)"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "autokd needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_FROM) -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/autokd search examples/demo.yaml
+	$(BIN)/autokd confirm demo
+	$(BIN)/autokd export demo -o student.onnx
+	$(BIN)/autokd verify student.onnx --study demo
+	@echo
+	@echo "See the front in a browser:  $(BIN)/autokd dashboard demo"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_import_laws.py
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/fashion_mnist.py
+
+clean:
+	rm -rf $(VENV) .autokd autokd.db autokd.db-* student.onnx student.receipt.json

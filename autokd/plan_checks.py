@@ -1,0 +1,138 @@
+"""What a study is refused for before anything is spent: names nobody registered, and values of the space no stage takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from autokd import registry
+from autokd.config import StudyConfig, TrainingConfig
+from autokd.errors import ConfigError
+from autokd.objectives import Objective
+from autokd.space import Parameter, SearchSpace, holds
+from autokd.trial import ParamValue, Stage
+
+RECIPE_KEYS = (
+    "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
+)  # fmt: skip
+TUNE_KEYS = ("tune_samples", "tune_lr")
+PRUNE_KEYS = ("importance", *TUNE_KEYS)
+BITS = (8, 32)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A name that a stage reads, and values it can have: every choice, or the two ends of a range."""
+
+    name: str
+    stage: Stage
+    values: tuple[ParamValue, ...]
+    searched: Parameter | None = None
+
+
+def readings(space: SearchSpace) -> list[Reading]:
+    """All names of a space, searched ones first."""
+    found = [Reading(p.name, p.stage, tuple(_ends(p)), p) for p in space.parameters]
+    return found + [Reading(n, space.fixed_stages[n], (v,)) for n, v in space.fixed.items()]
+
+
+def _ends(p: Parameter) -> Iterator[ParamValue]:
+    if p.kind == "choice":
+        yield from p.choices
+    elif p.name == "bits":  # every value counts: between 8 and 32 lies 16
+        yield from range(int(p.low), int(p.high) + 1, int(p.step or 1))
+    else:
+        yield from (int(v) if p.kind == "int" else v for v in (p.low, p.high))
+
+
+def check_plan(config: StudyConfig, space: SearchSpace, objectives: Sequence[Objective]) -> None:
+    """Names and values that only the registered implementations can judge; loads them, torch included.
+
+    Raises:
+        ConfigError: The first that will not do, with the nearest name.
+    """
+    registry.load("families", space.family)
+    registry.load("samplers", config.sampler)
+    registry.load("runners", config.runner)
+    registry.load("data", config.data.source)
+    if config.teacher.kind == "family":
+        registry.load("families", config.teacher.target)
+    for objective in objectives:
+        if ":" in objective.metric:
+            registry.load("metrics", objective.metric)
+    known = readings(space)
+    for reading in known:
+        if (reading.stage, reading.name in TUNE_KEYS) == (Stage.PRUNE, True):
+            _check_training(config.training, reading)
+        elif (reading.stage, reading.name in RECIPE_KEYS) == (Stage.DISTILL, True):
+            _check_training(config.training, reading)
+        elif (reading.stage, reading.name) == (Stage.PRUNE, "importance"):
+            for value in reading.values:
+                registry.load("pruners", str(value))
+    _check_methods(config, known)
+
+
+def check_stages(space: SearchSpace) -> None:
+    """Stages `prune` and `quantize` read fixed names; a typo there would silently search nothing.
+
+    Raises:
+        ConfigError: A name that the stage does not read, or a value that it cannot take.
+    """
+    for r in readings(space):
+        if r.stage == Stage.QUANTIZE and r.name != "bits":
+            raise ConfigError("the quantize stage reads only `bits`", repr(r.name))
+        if r.name == "bits" and (r.stage != Stage.QUANTIZE or not set(r.values) <= set(BITS)):
+            raise ConfigError("`bits` must be 32 or 8, with `stage: quantize`", f"{list(r.values)}, stage {r.stage}")
+        if r.stage == Stage.PRUNE and r.name not in PRUNE_KEYS:
+            if not r.name.startswith("prune_"):
+                mend = "Known: prune_<group>, " + ", ".join(PRUNE_KEYS) + "."
+                raise ConfigError("the prune stage reads prune_<group> and a few names", repr(r.name), mend)
+            for value in r.values:
+                if isinstance(value, str) or not 0 <= value < 1:
+                    raise ConfigError(f"`{r.name}` is the share of channels to cut: 0 <= ratio < 1", repr(value))
+
+
+def _check_training(training: TrainingConfig, reading: Reading) -> None:
+    base = training.model_dump()
+    if reading.name in ("samples", "epochs"):
+        base["samples"] = base["epochs"] = None
+    for value in reading.values:
+        try:
+            TrainingConfig.model_validate(base | {reading.name: value})
+        except ValidationError as error:
+            law = f"the space's `{reading.name}` must be what `training.{reading.name}` may be"
+            raise ConfigError(law, repr(value), error.errors()[0]["msg"] + ".") from None
+
+
+def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
+    """Every method that may be asked for must take the arguments that candidates with it would give."""
+    chosen = next((r for r in known if r.name == "method" and r.stage == Stage.DISTILL), None)
+    names = [str(v) for v in chosen.values] if chosen else [config.distillation.method]
+    arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*RECIPE_KEYS, "method")]
+    for name in dict.fromkeys([config.distillation.method, *names]):
+        given = dict(config.distillation.options) if name == config.distillation.method else {}
+        _try(name, given, "distillation")
+        if name not in names:
+            continue
+        mine = [r for r in arguments if _goes_with(r, name)]
+        first = given | {r.name: r.values[0] for r in mine}
+        _try(name, first, "space")
+        for r in mine:
+            for value in r.values[1:]:
+                _try(name, first | {r.name: value}, "space")
+
+
+def _goes_with(reading: Reading, method: str) -> bool:
+    when = reading.searched.when if reading.searched else {}
+    return "method" not in when or holds(method, when["method"])
+
+
+def _try(name: str, arguments: dict[str, object], where: str) -> None:
+    factory = registry.load("methods", name)
+    try:
+        factory(**arguments)
+    except TypeError as error:
+        mend = f"A parameter for one method only needs e.g. when: {{method: {name}}}." if where == "space" else None
+        raise ConfigError(f"`{where}` must give the method {name!r} arguments it takes", str(error), mend) from None
