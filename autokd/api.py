@@ -45,7 +45,7 @@ def search(
     if isinstance(study, str | Path):
         config = from_yaml(Path(study))
         if keys:
-            config = from_dict(config.model_dump(exclude_none=True) | keys)
+            config = from_dict(config.model_dump() | keys)
     else:
         config = from_dict({**(study or {}), **keys})
     if storage:
@@ -96,7 +96,7 @@ def _nothing(text: str, share: float | None) -> None:
 def _check_before(plan: Plan, url: str, tell: Callable[[str, float | None], None]) -> None:
     """All that can be refused before the study is in the ledger."""
     from autokd.evaluation.preflight import open_untaught, probe, refuse_impossible
-    from autokd.evaluation.prepare import device_of, load_data
+    from autokd.evaluation.prepare import check_augmentations, device_of, load_data
     from autokd.evaluation.teaching import obtain_teacher
     from autokd.hardware.profile import check_host
 
@@ -111,6 +111,7 @@ def _check_before(plan: Plan, url: str, tell: Callable[[str, float | None], None
         with writable(root):
             tell("data", None)
             dataset = load_data(plan, root, tell)
+            check_augmentations(plan, dataset)
             if plan.config.teacher.kind != "family":
                 tell("teacher", None)
                 from contextlib import nullcontext
@@ -134,6 +135,7 @@ def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) ->
 
     from autokd.evaluation.preflight import open_untaught, preflight
     from autokd.evaluation.prepare import load_data
+    from autokd.evaluation.threads import torch_threads
     from autokd.hardware.profile import check_host
 
     for profile in plan.profiles:
@@ -144,7 +146,8 @@ def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) ->
         dataset = load_data(plan, root, tell)
         parts = open_untaught(plan, dataset, root, root / "studies" / "dry-run")
         try:
-            return preflight(plan, parts, plan.concurrency, tell)
+            with torch_threads(plan.config.resources.cpus_per_trial):
+                return preflight(plan, parts, plan.concurrency, tell)
         finally:
             parts.close()
 

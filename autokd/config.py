@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -20,7 +20,7 @@ EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(BaseModel):
@@ -213,7 +213,7 @@ def from_dict(
 ) -> StudyConfig:
     """A configuration from plain values; paths are made absolute (against the current folder, then ``base``)."""
     values = copy.deepcopy(dict(raw))
-    for text in overrides:
+    for text in sorted(overrides, key=lambda text: not _names_teacher(text)):  # it drops what belongs to another
         apply_override(values, text)
     try:
         config = StudyConfig.model_validate(values)
@@ -232,7 +232,7 @@ def apply_override(values: dict[str, Any], text: str) -> None:
     if not equals or not all(path):
         raise ConfigError("--set must be key=value", repr(text), "E.g. --set budget.trials=50.")
     value = yaml_file.scalar(value_text)
-    if path[0] == "teacher" and len(path) == 2 and path[1] in registry.names("teachers"):
+    if _names_teacher(text):
         before = values.get("teacher")
         if not isinstance(before, Mapping) or path[1] not in before:
             values["teacher"] = {}
@@ -248,6 +248,12 @@ def apply_override(values: dict[str, Any], text: str) -> None:
         here.pop("samples", None)
         here.pop("epochs", None)
     here[path[-1]] = value
+
+
+def _names_teacher(text: str) -> bool:
+    """Whether an override says which kind of teacher to use."""
+    parent, _, kind = text.partition("=")[0].strip().partition(".")
+    return parent == "teacher" and kind in registry.names("teachers")
 
 
 def _absolute(config: StudyConfig, base: Path | None) -> StudyConfig:
@@ -271,15 +277,20 @@ def _absolute(config: StudyConfig, base: Path | None) -> StudyConfig:
         dumped = config.teacher.model_dump() | teacher
         update["teacher"] = TeacherConfig.model_validate(dumped)
     hardware = [str(absolute(h)) if h.endswith((".yaml", ".yml")) else h for h in config.hardware]
+    if isinstance(config.space, str) and config.space.endswith((".yaml", ".yml")):
+        update["space"] = absolute(config.space)
     return config.model_copy(update=update | {"hardware": hardware})
+
+
+_BRANCH = re.compile(r"(dict|list|literal)\[|(int|float|str)$")
+"""What pydantic puts into a path to say which type of several it tried."""
 
 
 def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) -> ConfigError:
     """The first validation error as one message with law, value and mend."""
     first = error.errors()[0]
-    path = tuple(
-        p for p in first["loc"] if not (isinstance(p, str) and p.startswith(("dict[", "literal[", "int", "str")))
-    )
+    loc, unknown = first["loc"], first["type"] == "extra_forbidden"  # of an unknown key the last part is the key itself
+    path = tuple(p for i, p in enumerate(loc) if not _BRANCH.match(str(p)) or (unknown and i == len(loc) - 1))
     where = ".".join(str(p) for p in path)
     line = yaml_file.line_of(path, lines)
     kind, given = first["type"], first.get("input")
@@ -308,9 +319,9 @@ def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) 
 def _keys(path: tuple[Any, ...]) -> list[str]:
     model: Any = StudyConfig
     for part in path:
-        annotation = (
-            model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else None
-        )
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field is not None else None
+        annotation = next((a for a in get_args(annotation) if a is not type(None)), annotation)  # X of X | None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "hexagon")
 GREY = "#808080"
+FAINT = "rgba(128,128,128,0.6)"
 ERROR = "_error"
 """``<measurement>_error`` is the column of a measurement's spread, in the measurement's own unit."""
 LONGEST = 60
 """Characters of one parameter's value in a label."""
+PER_LINE = 3
+"""Parameters on a line of a hover label."""
 
 
 def members_frame(members: Sequence[Member]) -> pd.DataFrame:
@@ -170,7 +173,7 @@ def _points(
         marker = {
             "symbol": SYMBOLS[place % len(SYMBOLS)],
             "size": [11 if f else 7 for f in on_front],
-            "opacity": [1.0 if f else 0.5 for f in on_front],
+            "opacity": [1.0 if f else 0.6 for f in on_front],
             "line": {"width": [1.5 if f else 0 for f in on_front], "color": GREY},
         }
         yield go.Scatter(
@@ -185,7 +188,7 @@ def _points(
             text=[_hover(row, objectives) for row in group.to_dict("records")],
             hovertemplate="%{text}<extra></extra>",
             selected={"marker": {"opacity": 1.0}},
-            unselected={"marker": {"opacity": 0.35}},
+            unselected={"marker": {"opacity": 0.6}},
         )
 
 
@@ -220,29 +223,28 @@ def _groups(
 def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     lines = [f"<b>trial {int(row['number'])}</b>"]
     lines += [_value(o, row[o.name], row.get(o.name + ERROR)) for o in objectives]
+    texts = []
     for key, value in row.items():
-        if (
-            str(key).startswith("params_")
-            and not (isinstance(value, float) and math.isnan(value))
-            and value is not None
-        ):
+        absent = value is None or (isinstance(value, float) and math.isnan(value))
+        if str(key).startswith("params_") and not absent:
             shown = f"{value:.4g}" if isinstance(value, float) else plain(value)
-            lines.append(f"{plain(str(key).removeprefix('params_'))} = {shown}")
-    return "<br>".join(lines)
+            texts.append(f"{plain(str(key).removeprefix('params_'))} = {shown}")
+    return "<br>".join(lines + [", ".join(texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE)])
 
 
 def _value(objective: Objective, value: float, error: Any = None) -> str:
     ratio = metric_of(objective.metric).unit == "ratio"
     sure = isinstance(error, Real) and math.isfinite(error)
-    digits = (lambda v: f"{100 * v:.2f}") if ratio else (lambda v: f"{v:.4g}" if abs(v) < 1e4 else f"{v:,.0f}")
-    return f"{plain(label(objective))}: {digits(value)}" + (f" ± {digits(error)}" if sure else "")
+    factor = 100 if ratio else 1
+    shown = f"{100 * value:.2f}" if ratio else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{plain(label(objective))}: {shown}" + (f" ± {factor * error:.2g}" if sure else "")
 
 
 def _errors(group: pd.DataFrame, objective: Objective) -> dict[str, Any] | None:
     column = objective.name + ERROR
     if column not in group.columns or not group[column].notna().any():
         return None
-    return {"type": "data", "array": group[column], "thickness": 1, "width": 2}
+    return {"type": "data", "array": group[column], "thickness": 1, "width": 2, "color": FAINT}
 
 
 def _line(best: pd.DataFrame, x: Objective, y: Objective) -> go.Scatter:

@@ -106,7 +106,7 @@ def make_plan(config: StudyConfig) -> Plan:
     if len({p.name for p in profiles}) != len(profiles):
         raise ConfigError("profiles in `hardware` must have different names", [p.name for p in profiles])
     plan = _resolve(config, source, profiles)
-    check_plan(config, plan.space, plan.objectives)
+    check_plan(config, plan.space, (*plan.objectives, *plan.constraints))
     return plan
 
 

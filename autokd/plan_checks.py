@@ -10,15 +10,16 @@ from pydantic import ValidationError
 from autokd import registry
 from autokd.config import StudyConfig, TrainingConfig
 from autokd.errors import ConfigError
-from autokd.objectives import Objective
+from autokd.objectives import Constraint, Objective
 from autokd.space import Parameter, SearchSpace, holds
 from autokd.trial import ParamValue, Stage
 
 RECIPE_KEYS = (
     "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
 )  # fmt: skip
-TUNE_KEYS = ("tune_samples", "tune_lr")
-PRUNE_KEYS = ("importance", *TUNE_KEYS)
+PRUNE_KEYS = ("importance", "tune_samples", "tune_lr")
+TRAINING_KEYS = {Stage.DISTILL: RECIPE_KEYS, Stage.PRUNE: PRUNE_KEYS[1:]}
+"""Keys of `training:` that a stage reads from the space instead."""
 BITS = (8, 32)
 
 
@@ -47,7 +48,7 @@ def _ends(p: Parameter) -> Iterator[ParamValue]:
         yield from (int(v) if p.kind == "int" else v for v in (p.low, p.high))
 
 
-def check_plan(config: StudyConfig, space: SearchSpace, objectives: Sequence[Objective]) -> None:
+def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objective | Constraint]) -> None:
     """Names and values that only the registered implementations can judge; loads them, torch included.
 
     Raises:
@@ -59,14 +60,12 @@ def check_plan(config: StudyConfig, space: SearchSpace, objectives: Sequence[Obj
     registry.load("data", config.data.source)
     if config.teacher.kind == "family":
         registry.load("families", config.teacher.target)
-    for objective in objectives:
-        if ":" in objective.metric:
-            registry.load("metrics", objective.metric)
+    for goal in goals:
+        if ":" in goal.metric:
+            registry.load("metrics", goal.metric)
     known = readings(space)
     for reading in known:
-        if (reading.stage, reading.name in TUNE_KEYS) == (Stage.PRUNE, True):
-            _check_training(config.training, reading)
-        elif (reading.stage, reading.name in RECIPE_KEYS) == (Stage.DISTILL, True):
+        if reading.name in TRAINING_KEYS.get(reading.stage, ()):
             _check_training(config.training, reading)
         elif (reading.stage, reading.name) == (Stage.PRUNE, "importance"):
             for value in reading.values:

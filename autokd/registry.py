@@ -89,6 +89,9 @@ def _import(kind: str, name: str) -> Any:
         ) from error
     except AttributeError as error:
         raise ConfigError(f"{kind} {name!r} must exist", str(error), "Check the name after the colon.") from error
+    except Exception as error:  # a person's own module may raise anything while it is imported
+        value = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{kind} {name!r} must be importable", value, f"Mend {module}.py.") from error
 
 
 def listing(kind: str) -> list[Registered]:

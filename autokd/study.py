@@ -111,10 +111,11 @@ class Study:
             check_host(profile)
         with self._driving():
             from autokd.evaluation.prepare import prepare
+            from autokd.evaluation.threads import torch_threads
             from autokd.runners.driver import Driver
 
             self.ledger.set_attr(STATE_KEY, "preparing")
-            with writable(self.home):
+            with writable(self.home), torch_threads(self.plan.config.resources.cpus_per_trial):
                 prepared = prepare(self.plan, self.root, self.home, watcher.tell)
             self.ledger.set_attr(FACTS_KEY, prepared.facts)
             if self.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
@@ -328,6 +329,7 @@ class Study:
         from autokd.evaluation.finish import finish
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.stages import TrialDir
+        from autokd.evaluation.threads import torch_threads
 
         with self._driving():
             member = self.best(trial=number).member
@@ -336,7 +338,8 @@ class Study:
             try:
                 tell("training on", None)
                 trial = TrialDir(self.home / "trials" / f"{child:05d}", parts.store)
-                record = finish(member, samples, parts, trial)
+                with torch_threads(self.plan.config.resources.cpus_per_trial):
+                    record = finish(member, samples, parts, trial)
             finally:
                 parts.close()
             child = self.ledger.add(record, self.plan)

@@ -36,6 +36,11 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+# A date is a word like any other: nothing here wants a date object, and JSON has none.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def parse(text: str, name: str) -> tuple[Any, Lines]:
@@ -54,12 +59,21 @@ def parse(text: str, name: str) -> tuple[Any, Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError("the file must be valid YAML", error.problem, "Mend this line.", name, line) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number or a date that there is not
         raise ConfigError("the file must be valid YAML", str(error).splitlines()[0], None, name) from None
+    except RecursionError:
+        raise _too_deep(name) from None
     lines: Lines = {}
     if node is not None:
-        _walk(node, (), lines)
+        try:
+            _walk(node, (), lines)
+        except RecursionError:
+            raise _too_deep(name) from None
     return value, lines
+
+
+def _too_deep(name: str) -> ConfigError:
+    return ConfigError("the file must not be nested without end", "an alias inside itself", "Remove it.", name)
 
 
 def read(path: Path) -> tuple[Any, Lines]:

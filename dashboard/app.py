@@ -12,12 +12,13 @@ import pandas as pd
 import streamlit as st
 from autokd.dashboard import reading
 from autokd.dashboard.reading import plain
+from streamlit.delta_generator import DeltaGenerator
 
 from autokd.errors import UserError
-from autokd.figures import front_figure, members_frame
+from autokd.figures import GREY, axes, front_figure, members_frame
 from autokd.ledger import shown_url, storage_url
 from autokd.objectives import Objective
-from autokd.results import Member, front, objectives_on
+from autokd.results import Member, choose, front, objectives_on
 from autokd.study import Study
 from autokd.tables import number
 
@@ -87,14 +88,20 @@ def study_page(study: Study, was_live: bool) -> None:
         if was_live and not reading.is_live(study):
             st.rerun()  # the whole page once more, now without a clock
         progress(study)
-        profile = choose_profile(study)
+        heading, left, right = st.columns([3, 1, 1], vertical_alignment="bottom")
+        heading.subheader("Pareto front")
+        profile = choose_profile(study, left)
         objectives = objectives_on(study.plan, profile)
         members = study.members(profile)
         best = front(members, objectives)
         if not members:
             st.info(nothing_yet(study))
             return
-        picture(study, members, objectives, profile)
+        choose_first(study, members, objectives)
+        frame = members_frame(members)
+        ways = reading.colours(frame, objectives)
+        way = right.selectbox("Colour by", list(ways), key=f"colour {study.name}")
+        picture(study, frame, objectives, profile, ways[way])
         table(study, best, objectives)
         student(study, members, best)
 
@@ -164,26 +171,30 @@ def nothing_yet(study: Study) -> str:
     return f"No measured student that meets every constraint\\. {what} says what happened to the trials\\."
 
 
-def choose_profile(study: Study) -> str | None:
+def choose_profile(study: Study, place: DeltaGenerator) -> str | None:
     names = [p.name for p in study.plan.profiles]
     if len(names) < 2 or not any(o.profile for o in study.plan.objectives):
         return None
     stated = next(o.profile for o in study.plan.objectives if o.profile)
-    chosen: str = st.selectbox("Device", names, index=names.index(stated or names[0]), key=f"profile {study.name}")
+    chosen: str = place.selectbox("Device", names, index=names.index(stated or names[0]), key=f"profile {study.name}")
     # the study's own objectives may name several devices: only another choice moves them
     return None if chosen == stated else chosen
 
 
-def picture(study: Study, members: Sequence[Member], objectives: Sequence[Objective], profile: str | None) -> None:
+def picture(
+    study: Study, frame: pd.DataFrame, objectives: Sequence[Objective], profile: str | None, colour: str | None
+) -> None:
     """The front; clicking a point chooses its student."""
-    frame = members_frame(members)
-    ways = reading.colours(frame, objectives)
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
-    left.subheader("Pareto front")
-    way = right.selectbox("Colour by", list(ways), key=f"colour {study.name}")
     _, teacher = reading.teacher_of(study)
     reference = study.reference_point if profile is None else None
-    figure = front_figure(frame, objectives, reference, teacher, ways[way])
+    figure = front_figure(frame, objectives, reference, teacher, colour)
+    chosen = frame[frame["number"] == st.session_state[f"student {study.name}"]]
+    x, y = axes(objectives)
+    ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 2}}
+    figure.add_scatter(
+        x=chosen[x.name], y=chosen[y.name], mode="markers", marker=ring, name="chosen", hoverinfo="skip",
+        unselected={"marker": {"opacity": 1.0}},
+    )  # fmt: skip
     key = f"figure {study.name}"
 
     def clicked() -> None:
@@ -227,14 +238,19 @@ def remember(study: Study, chosen: int) -> None:
     st.session_state[f"student {study.name}"] = chosen
 
 
+def choose_first(study: Study, members: Sequence[Member], objectives: Sequence[Objective]) -> None:
+    """The best compromise, as long as nobody chose a student that is still there."""
+    key = f"student {study.name}"
+    if st.session_state.get(key) not in {m.number for m in members}:
+        st.session_state[key] = choose(members, objectives).number
+
+
 def student(study: Study, members: Sequence[Member], best: Sequence[Member]) -> None:
     """The chosen student: its facts, its file and its receipt."""
     st.subheader("Student")
     on_front = {m.number for m in best}
     known = {m.number: m for m in [*best, *(m for m in members if m.number not in on_front)]}
     key = f"student {study.name}"
-    if st.session_state.get(key) not in known:
-        st.session_state[key] = study.best().number if study.best().number in known else best[0].number
 
     def line(n: int) -> str:
         measured = {m.name: m for m in known[n].record.measurements}

@@ -128,7 +128,7 @@ def test_an_unknown_colour_says_what_there_is(frame: pd.DataFrame) -> None:
 
 def test_hover_shows_number_values_units_and_parameters(frame: pd.DataFrame) -> None:
     text = trace(front_figure(frame, GOALS), "student").text[1]
-    assert text.startswith("<b>trial 3</b><br>accuracy (%): 90.00 ± 1.00<br>latency (ms, cpu_1_thread): 0.02 ± 0.0004")
+    assert text.startswith("<b>trial 3</b><br>accuracy (%): 90.00 ± 1<br>latency (ms, cpu_1_thread): 0.02 ± 0.0004")
     assert "bits = 32" in text and "prune_1 = 0.5" in text
 
 

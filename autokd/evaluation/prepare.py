@@ -156,6 +156,19 @@ def recipes(plan: Plan, size: int) -> list[Recipe]:
     return found
 
 
+def check_augmentations(plan: Plan, dataset: Dataset) -> None:
+    """Refuse an augmentation that does not fit the data, before a teacher is trained.
+
+    Raises:
+        ConfigError: Unknown, or for another kind of data.
+    """
+    named = [r.augment for r in recipes(plan, len(dataset.splits.train))]
+    if plan.config.teacher.kind == "family":
+        named.append(plan.config.teacher.training.augment)
+    for augment in named:
+        SeededViews(dataset, augment, plan.config.seed, 1)
+
+
 def _fill_banks(
     plan: Plan, dataset: Dataset, teacher: Teacher, folder: Path, quiet: Quiet, tell: Tell
 ) -> dict[str, str]:

@@ -13,23 +13,20 @@ class InlineRunner:
 
     def run(self, driver: Driver, home: Path, concurrency: int) -> None:
         """Run until the driver has no more jobs."""
-        import torch
-
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.stages import TrialDir
+        from autokd.evaluation.threads import torch_threads
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(driver.plan.config.resources.cpus_per_trial)
         parts = Parts.open(home)
         try:
-            while (job := driver.next()) is not None:
-                driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store)))
+            with torch_threads(driver.plan.config.resources.cpus_per_trial):
+                while (job := driver.next()) is not None:
+                    driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store)))
         except StorageError as error:
             driver.give_up(error)
         finally:
             parts.close()
             driver.interrupt_all()
-            torch.set_num_threads(before)
         if driver.fatal:
             raise driver.fatal

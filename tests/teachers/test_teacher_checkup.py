@@ -45,6 +45,7 @@ def test_calibration_error_knows_its_edges() -> None:
     assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0.0
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_real_classifier(digits: Any) -> None:
     model = LogisticRegression(max_iter=15).fit(digits.flat[:-400], digits.targets[:-400])
     inputs, targets = digits.held_out

@@ -1,0 +1,197 @@
+"""Fashion-MNIST end to end: a front with test accuracy, and samplers at equal CPU seconds.
+
+    python benchmarks/fashion_mnist.py [--data ../shared/data/fashion_mnist] [--cpu-s 330] [--seeds 2] [--write]
+
+Prints the tables of ``docs/benchmarks.md``; ``--write`` replaces its section there. At most 40 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from autokd.api import search_plan
+from autokd.config import from_dict
+from autokd.hardware.profile import describe_host
+from autokd.pareto import hypervolume, non_dominated
+from autokd.plan import make_plan
+from autokd.progress import Bar
+from autokd.study import Study
+from autokd.tables import number, summary
+
+SAMPLERS = ("tpe", "evolution", "random")
+LATENCY = "latency_ms@cpu_1_thread"
+BOX = (("accuracy", 0.80, 0.94), (LATENCY, 0.150, 0.006))
+"""The box of the project's cost measurements: accuracy .80 to .94, log latency 150 to 6 microseconds, normalised to 1."""
+
+
+def config(data: str, name: str, sampler: str, cpu_s: float, seed: int, folder: Path) -> dict[str, Any]:
+    """One study: everything but the sampler is the same."""
+    return {
+        "name": name,
+        "data": {"source": "fashion_mnist", "path": data, "validation_fraction": 0.1667},
+        "teacher": {
+            "family": "resnet",
+            "params": {"width": 24, "stages": 3, "depth_1": 2, "depth_2": 2, "depth_3": 2, "stem_stride": 2},
+            "training": {"epochs": 10, "lr": 0.15, "batch_size": 128, "augment": "shift_flip", "views": 12},
+        },
+        "space": "mobilenet_28",
+        "hardware": ["cpu_1_thread"],
+        "objectives": ["maximize accuracy", f"minimize {LATENCY}"],
+        "sampler": f"seeded_samplers:{sampler}_{seed}",
+        "budget": {"trials": None, "cpu_s": cpu_s},
+        "training": {"samples": 100_000, "batch_size": 128, "augment": "shift_flip", "views": 2, "tune_samples": 40_000},
+        "resources": {"device": "cpu"},
+        "storage": {"url": f"sqlite:///{folder / 'fashion_mnist.db'}"},
+        "seed": 0,
+    }
+
+
+def box_volume(rows: Sequence[tuple[float, float]]) -> float:
+    """Hypervolume of (accuracy, latency in ms) in the box, in [0, 1]."""
+    reference, ideal = [b[1] for b in BOX], [b[2] for b in BOX]
+    inside = [r for r in rows if r[0] > reference[0] and r[1] < reference[1]]
+    if not inside:
+        return 0.0
+    return hypervolume(inside, reference, ["maximize", "minimize"], ["linear", "log"], ideal)
+
+
+def points(study: Study, until_cpu_s: float | None = None) -> list[tuple[float, float]]:
+    """(validation accuracy, latency) of the measured students, up to a CPU budget."""
+    spent, found = 0.0, []
+    frame = study.to_dataframe()
+    for row in frame.itertuples():
+        spent += row.cpu_s if row.cpu_s == row.cpu_s else 0.0
+        if until_cpu_s is not None and spent > until_cpu_s:
+            break
+        if row.outcome == "measured":
+            found.append((row.accuracy, frame.loc[row.Index, LATENCY]))
+    return found
+
+
+def run(arguments: argparse.Namespace) -> str:
+    began = time.time()
+    folder = arguments.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    studies: dict[tuple[str, int], Study] = {}
+    for seed in range(arguments.seeds):
+        for sampler in SAMPLERS:
+            plan = make_plan(from_dict(config(arguments.data, f"{sampler}-{seed}", sampler, arguments.cpu_s, seed, folder)))
+            bar = Bar()
+            print(f"== {sampler}, seed {seed}", file=sys.stderr, flush=True)
+            study, reason = search_plan(plan, watcher=bar)
+            studies[sampler, seed] = study
+            print(f"   {reason}", file=sys.stderr, flush=True)
+    text = [*head(arguments, began), *samplers_table(studies, arguments), *front_table(studies, arguments)]
+    text.append(f"\nThe whole benchmark took {(time.time() - began) / 60:.0f} minutes.\n")
+    return "\n".join(text)
+
+
+def head(arguments: argparse.Namespace, began: float) -> list[str]:
+    host = describe_host()
+    date = datetime.datetime.fromtimestamp(began, tz=datetime.UTC).date()
+    return [
+        f"Command: `python benchmarks/fashion_mnist.py --cpu-s {arguments.cpu_s:g} --seeds {arguments.seeds}`. "
+        f"Machine: {host.get('cpu')}, {host.get('cores')} cores, shared with other work; {date}.",
+        "",
+    ]
+
+
+def samplers_table(studies: dict[tuple[str, int], Study], arguments: argparse.Namespace) -> list[str]:
+    marks = [arguments.cpu_s / 3, 2 * arguments.cpu_s / 3, arguments.cpu_s]
+    lines = [
+        "Hypervolume on the validation split in the box log latency 6 to 150 µs x accuracy .80 to .94, normalised to 1; "
+        f"mean over {arguments.seeds} seeds, lowest to highest in brackets.",
+        "",
+        "| sampler | " + " | ".join(f"at {m:.0f} CPU s" for m in marks) + " | trained | refused or known |",
+        "|---|" + "---|" * (len(marks) + 2),
+    ]
+    for sampler in SAMPLERS:
+        mine = [study for (name, _), study in studies.items() if name == sampler]
+        cells = []
+        for m in marks:
+            volumes = [box_volume(points(s, m)) for s in mine]
+            cells.append(f"{mean(volumes):.3f} ({min(volumes):.3f}-{max(volumes):.3f})")
+        statuses = [s.status() for s in mine]
+        counted = mean(s["counted"] for s in statuses)
+        other = mean(s["outcomes"]["infeasible"] + s["outcomes"]["duplicate"] for s in statuses)
+        name = {"tpe": "optuna:tpe", "random": "optuna:random", "evolution": "nni:evolution"}[sampler]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {counted:.0f} | {other:.0f} |")
+    return lines
+
+
+def front_table(studies: dict[tuple[str, int], Study], arguments: argparse.Namespace) -> list[str]:
+    """The front of the best study, some of it trained on, with test accuracy and the gain over the teacher."""
+    best = max(studies.values(), key=lambda s: box_volume(points(s)))
+    chosen = best.front()
+    step = max(1, len(chosen) // arguments.finish) if arguments.finish else 0
+    for member in chosen[::-1][::step][: arguments.finish] if step else []:
+        print(f"== finish trial {member.number}", file=sys.stderr, flush=True)
+        best.finish(member.number, arguments.finish_samples)
+    front = best.confirm(lambda text, share: None)
+    teacher = best.status()["teacher"]
+    measured = {(m["metric"], m["profile"]): m["value"] for m in teacher["measurements"]}
+    latency, size = measured["latency_ms", "cpu_1_thread"], measured["size_bytes", None]
+    lines = [
+        "",
+        f"The front of the best study (`{best.name}`), {arguments.finish} of its students trained on by "
+        f"{arguments.finish_samples} samples with `autokd finish`. Teacher: validation accuracy "
+        f"{teacher['check_up']['accuracy']:.1%}, {number(latency, 'ms')}, {number(size, 'bytes')} in the same runtime.",
+        "",
+        "| trial | latency | times faster | size | times smaller | validation | test | student |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for m in front:
+        ms, own = m.values[LATENCY], m.record.value("size_bytes") or 0.0
+        test = m.confirmed or {}
+        mark = " (trained on)" if m.record.parent is not None else ""
+        lines.append(
+            f"| {m.number}{mark} | {number(ms, 'ms')} | {latency / ms:.1f} | {number(own, 'bytes')} | {size / own:.0f} | "
+            f"{m.values['accuracy']:.1%} | {test.get('accuracy', float('nan')):.1%} ± {test.get('accuracy_se', 0):.1%} | "
+            f"{summary(m.params)} |"
+        )
+    tests = [((m.confirmed or {})["accuracy"], m.values[LATENCY]) for m in front]
+    kept = [t for t, keep in zip(tests, non_dominated(tests, ["maximize", "minimize"]), strict=True) if keep]
+    lines.append(f"\nTest hypervolume of this front in the same box: {box_volume(kept):.3f}.")
+    return lines
+
+
+def write(text: str, file: Path) -> None:
+    """Replace the benchmark's section of ``docs/benchmarks.md``."""
+    start, end = "<!-- fashion_mnist -->", "<!-- /fashion_mnist -->"
+    page = file.read_text(encoding="utf-8")
+    before, rest = page.split(start)
+    after = rest.split(end)[1]
+    file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="../shared/data/fashion_mnist")
+    parser.add_argument("--folder", type=Path, default=Path(".autokd") / "benchmark")
+    parser.add_argument("--cpu-s", type=float, default=330.0)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--finish", type=int, default=4, help="front members to train on")
+    parser.add_argument("--finish-samples", type=int, default=300_000)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    if not Path(arguments.data).is_dir():
+        sys.exit(f"skipped: no Fashion-MNIST files in {arguments.data}; give --data FOLDER")
+    here = str(Path(__file__).parent.absolute())
+    sys.path.insert(0, here)
+    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)  # for the workers
+    text = run(arguments)
+    print(text)
+    if arguments.write:
+        write(text, Path(__file__).parent.parent / "docs" / "benchmarks.md")
+
+
+if __name__ == "__main__":
+    main()
