@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autokd import registry, yaml_file
 from autokd.errors import ConfigError, nearest
 
-TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "name")
+TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "scores", "name")
 EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
 """Blocks that may change between `search` and `resume`: they decide how and how long, never what a trial's result is."""
 
@@ -66,10 +66,10 @@ class TrainingConfig(_Block):
 class TeacherInput(_Block):
     """``teacher.input:`` how the teacher wants the raw input, if not as it is."""
 
-    scale: float | None = None
+    scale: float | str | None = None
     mean: float | list[float] | None = None
     std: float | list[float] | None = None
-    layout: Literal["NCHW", "NHWC", "NF"] | None = None
+    layout: Literal["NCHW", "NHWC", "NHW", "NF"] | None = None
     size: int | list[int] | None = None
 
 
@@ -83,6 +83,7 @@ class TeacherConfig(BaseModel):
     args: dict[str, Any] = Field(default_factory=dict)
     input: TeacherInput | None = None
     output: str | None = None
+    scores: Literal["logits", "probabilities"] | None = None
     name: str | None = None
 
     @model_validator(mode="after")

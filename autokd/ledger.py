@@ -175,8 +175,10 @@ class Ledger:
     ) -> None:
         """Tell one outcome. The record is written first: a finished trial always has one."""
         with storage_errors(self.url):
+            known = trial.constraints if constraints else {}  # not empty when a driver died right here
             for name, amount in (constraints or {}).items():
-                trial.set_constraint(name, amount)
+                if name not in known:
+                    trial.set_constraint(name, amount)
             trial.set_user_attr(RECORD_KEY, record.to_json())
             state = STATES[record.outcome]
             self.study.tell(trial, values if state == TrialState.COMPLETE else None, state=state)

@@ -175,6 +175,7 @@ class TeacherOptions:
         folder: The folder of the study's teacher.
         build: Builds an untrained module of a registered family that reads raw input, from ``(family, params)``.
         weights: Path of the weights trained here (``teacher.family``), else ``None``.
+        class_names: The data's class names, in index order.
     """
 
     options: Mapping[str, Any]
@@ -185,6 +186,7 @@ class TeacherOptions:
     folder: Path
     build: Callable[[str, Mapping[str, ParamValue]], nn.Module] | None = None
     weights: Path | None = None
+    class_names: tuple[str, ...] = ()
 
 
 @runtime_checkable

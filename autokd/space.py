@@ -170,7 +170,7 @@ def load_space(given: str | Mapping[str, Any]) -> SearchSpace:
         ConfigError: Names file, line, law, value and mend.
     """
     if isinstance(given, Mapping):
-        return _build("inline", given, "space", {})
+        return _build(str(given.get("description", "inline")), given, "space", {})
     is_file = given.endswith((".yaml", ".yml")) or "/" in given
     file = Path(given) if is_file else registry.yaml_file("spaces", given)
     raw, lines = yaml_file.read(file)

@@ -124,7 +124,7 @@ def progress(study: Study) -> None:
         ("Time searching", clock(facts["wall_s"], budget.get("wall_s")), "Seconds on the clock, teacher not counted."),
         ("CPU in trials", clock(facts["cpu_s"], budget.get("cpu_s")), "CPU seconds of all trials."),
     ]
-    for place, (name, value, note) in zip(st.columns(len(cells)), cells, strict=True):
+    for place, (name, value, note) in zip(st.columns([1.4] + [1] * (len(cells) - 1)), cells, strict=True):
         place.metric(name, plain(value), help=plain(note))
     shares = [
         done / budget[key]

@@ -15,7 +15,7 @@ from autokd.errors import ConfigError, Infeasible, StageFailure
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
-from autokd.evaluation.stages import Stored, TrialDir
+from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import write_atomic, write_json
 from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, TrialRecord, Violation
 
@@ -39,6 +39,8 @@ def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir) -> TrialRecord
         stage, cause = (end.stage, end.cause) if isinstance(end, StageFailure) else (trial.current, "error")
         detail = end.detail if isinstance(end, StageFailure) else str(end)
         return run.record(Outcome.FAILED, failed_stage=stage, cause=cause, detail=detail)
+    except OSError as error:
+        raise disk_error(error) or error from error
 
 
 class Evaluation:

@@ -42,11 +42,14 @@ class TrialDir:
         self.store = store
         self.records: list[StageRecord] = []
         self.current: str = Stage.BUILD.value
+        self.began_training = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def note(self, **progress: Any) -> None:
-        """Tell the driver and the dashboard where this trial is."""
-        write_json(self.folder / "progress.json", {"stage": self.current, "time": time.time(), **progress})
+        """Tell the driver and the dashboard where this trial is. That training began is not forgotten."""
+        self.began_training |= bool(progress.get("began_training"))
+        known = {"stage": self.current, "time": time.time(), "began_training": self.began_training}
+        write_json(self.folder / "progress.json", known | progress)
 
     def stage(
         self,
@@ -107,10 +110,17 @@ class _Guard:
         text = "".join(traceback.format_exception(error))
         if isinstance(error, StageFailure):
             raise StageFailure(self.stage.value, error.cause, error.detail, error.traceback or text) from error
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-            mend = "Free some space or lower storage.max_gb; then `autokd resume`."
-            raise StorageError("the study's folder must be writable", str(error), mend) from error
+        if full := disk_error(error):
+            raise full from error
         raise StageFailure(self.stage.value, _cause(error), _first_line(error), text) from error
+
+
+def disk_error(error: Exception) -> StorageError | None:
+    """What a full or read-only disk said, as the error that stops the study; ``None`` for anything else."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        return None
+    mend = "Free some space or lower storage.max_gb; then `autokd resume`."
+    return StorageError("the study's folder must be writable", str(error), mend)
 
 
 def _cause(error: Exception) -> str:

@@ -59,6 +59,7 @@ def obtain_teacher(
         folder=folder,
         build=lambda name, params: build_module(name, params, dataset, plan.config.seed),
         weights=weights,
+        class_names=dataset.classes,
     )
     return registry.load("teachers", config.kind)(options)
 

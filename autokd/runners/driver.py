@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd import registry
-from autokd.errors import AutokdError, StudyError
+from autokd.errors import AutokdError, ConfigError, StudyError, UserError
 from autokd.files import read_json
 from autokd.ledger import Ledger, record_of, storage_errors
 from autokd.plan import Plan
 from autokd.trial import Candidate, Outcome, ParamValue, TrialRecord
 
 RETRIED = ("lost_worker", "out_of_memory")
+SECOND = "second_try"
+"""Attribute of a trial whose candidate was lost once before."""
 REJECTIONS_PER_TRIAL = 50
 SAME_PROPOSALS = 10
 """After so many known candidates in a row the sampler is stuck: one is drawn at random."""
@@ -81,7 +86,8 @@ class Driver:
         self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
         trials = ledger.trials()
         for trial in trials:
-            self._count(trial.number, record_of(trial))
+            if trial.state.is_finished():
+                self._count(trial.number, record_of(trial))
         self._recover(trials)
         self.failures_in_a_row = []  # a resumed study gets a fresh chance
         ledger.study.sampler = make_sampler(plan, len(trials))
@@ -99,6 +105,7 @@ class Driver:
                 if twin is None or "retry_of" in trial.user_attrs:
                     self.known[candidate.key()] = trial.number
                     job = Job(trial.number, candidate, self.home / "trials" / f"{trial.number:05d}")
+                    shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
                     self.running[trial.number] = (trial, job)
                     return job
                 in_a_row += 1
@@ -161,13 +168,15 @@ class Driver:
     def complete(self, job: Job, record: TrialRecord) -> None:
         """Tell the outcome of a job."""
         with self.lock:
+            if job.number not in self.running:
+                return  # interrupted meanwhile
             trial, _ = self.running.pop(job.number)
-            again = record.outcome == Outcome.FAILED and record.cause in RETRIED and "retry_of" not in trial.user_attrs
+            again = record.outcome == Outcome.FAILED and record.cause in RETRIED and SECOND not in trial.user_attrs
             if again:
                 record = replace(record, notes={**record.notes, "retried": True})
             self._finish(trial, record)
             if again:
-                self.ledger.enqueue(_searched(record.params, self.plan), retry_of=job.number)
+                self._requeue(job.number, record, trial.user_attrs)
             self._watch_failures(record)
             self.ledger.set_attr("autokd:wall_s", self.wall_s)
 
@@ -178,7 +187,7 @@ class Driver:
                 trial, job = self.running.pop(number)
                 record = TrialRecord(Outcome.INTERRUPTED, dict(job.candidate.params), folder=str(job.folder))
                 self._finish(trial, record)
-                self.ledger.enqueue(_searched(job.candidate.params, self.plan), retry_of=number)
+                self._requeue(number, record, trial.user_attrs)
             self.ledger.set_attr("autokd:wall_s", self.wall_s)
 
     def give_up(self, error: AutokdError) -> None:
@@ -239,21 +248,35 @@ class Driver:
     # ----------------------------------------------------------------------------------------- recovery
 
     def _recover(self, trials: list[FrozenTrial]) -> None:
-        """What a dead driver left running: adopt what its workers finished, queue the rest again."""
+        """What a dead driver left: adopt what its workers finished, and queue again what was not evaluated."""
+        followed = {t.user_attrs.get("retry_of") for t in trials}
         for frozen in trials:
-            if frozen.state != TrialState.RUNNING:
-                continue
-            trial = optuna.Trial(self.ledger.study, frozen._trial_id)
-            params = {**self.plan.space.fixed, **frozen.params}
-            folder = self.home / "trials" / f"{frozen.number:05d}"
-            left = read_json(folder / "record.json")
-            record = TrialRecord.from_json(json.dumps(left)) if left else None
-            if record is not None and Candidate(record.params).key() == Candidate(params).key():
-                self._finish(trial, record)
-                continue
-            self._finish(trial, TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder)))
-            if frozen.params:
-                self.ledger.enqueue(frozen.params, retry_of=frozen.number)
+            record = record_of(frozen)
+            if frozen.state == TrialState.RUNNING:
+                # it may have died between the record and the state, or before it heard of the record
+                record = record or self._left_behind(frozen)
+                self._finish(optuna.Trial(self.ledger.study, frozen._trial_id), record)
+            if record is not None and frozen.number not in followed:
+                if record.outcome == Outcome.INTERRUPTED or record.notes.get("retried"):
+                    self._requeue(frozen.number, record, frozen.user_attrs)
+
+    def _left_behind(self, frozen: FrozenTrial) -> TrialRecord:
+        """The record in a running trial's folder if it is this candidate's; else it was interrupted."""
+        # a queued candidate whose parameters were not all asked yet: what was queued counts
+        params = {**self.plan.space.fixed, **frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+        folder = self.home / "trials" / f"{frozen.number:05d}"
+        left = read_json(folder / "record.json")
+        record = TrialRecord.from_json(json.dumps(left)) if left else None
+        if record is not None and Candidate(record.params).key() == Candidate(params).key():
+            return record
+        return TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder))
+
+    def _requeue(self, number: int, record: TrialRecord, attrs: Mapping[str, Any]) -> None:
+        """Queue a candidate again; one that failed and is retried is not retried a second time, even if interrupted."""
+        params = _searched(record.params, self.plan)
+        second = {SECOND: True} if record.outcome == Outcome.FAILED or SECOND in attrs else {}
+        if params:
+            self.ledger.enqueue(params, retry_of=number, **second)
 
 
 def counts(record: TrialRecord) -> bool:
@@ -267,11 +290,23 @@ def counts(record: TrialRecord) -> bool:
 
 def make_sampler(plan: Plan, done: int) -> optuna.samplers.BaseSampler:
     """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
-    factory = registry.load("samplers", plan.config.sampler)
     seed, space = plan.config.seed, plan.space.distributions()
-    sampler: optuna.samplers.BaseSampler = factory(seed, space)
+    sampler = _made(plan.config.sampler, seed, space)
     if done and not getattr(sampler, "stateless", False):
-        sampler = factory((seed * 1_000_003 + done) % (2**31 - 1), space)
+        sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)
+    return sampler
+
+
+def _made(name: str, seed: int, space: Mapping[str, BaseDistribution]) -> optuna.samplers.BaseSampler:
+    law = f"sampler {name!r} must be a factory (seed, space) -> optuna.samplers.BaseSampler"
+    try:
+        sampler = registry.load("samplers", name)(seed, space)
+    except UserError:
+        raise
+    except Exception as error:  # a person's own factory may raise anything
+        raise ConfigError(law, f"{type(error).__name__}: {error}") from error
+    if not isinstance(sampler, optuna.samplers.BaseSampler):
+        raise ConfigError(law, f"one that returns {type(sampler).__name__}")
     return sampler
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from autokd.errors import StorageError
-from autokd.files import read_json
+from autokd.files import read_json, write_atomic
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
 START_S = 180.0
@@ -166,6 +166,8 @@ class Evaluator:
 def lost_record(folder: Path, params: Mapping[str, ParamValue], cause: str, detail: str) -> TrialRecord:
     """The record of a trial whose worker could not write one; its progress file says how far it came."""
     progress = read_json(folder / "progress.json", {})
+    with contextlib.suppress(OSError):
+        write_atomic(folder / "error.txt", f"{cause}: {detail}\n")
     return TrialRecord(
         Outcome.FAILED,
         dict(params),

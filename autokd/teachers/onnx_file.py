@@ -55,7 +55,7 @@ class OnnxTeacher:
             names,
             outputs,
             count,
-            tuple(getattr(options, "class_names", ())),
+            tuple(options.class_names),
             options.classes,
             onnx_outputs.graph_labels(graph),
             None if only is None else str(only),
