@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 
 from autokd import registry
 from autokd.config import StudyConfig, from_dict, from_yaml
-from autokd.errors import ConfigError, HardwareError, StudyError, UserError, nearest
-from autokd.ledger import Ledger, storage_url
+from autokd.errors import ConfigError, HardwareError, StudyError, nearest
+from autokd.ledger import Ledger, check_place, storage_url
 from autokd.plan import Plan, make_plan
 from autokd.progress import Watcher
-from autokd.study import Study, difference, forget_folder, home_of, list_studies, writable
+from autokd.study import Study, difference, home_of, list_studies, new_home, writable
 
 SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
 
@@ -74,18 +75,20 @@ def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | N
     """
     url = storage_url(plan.config.storage.url)
     tell = watcher.tell if watcher else _nothing
+    check_place(url)
     if Ledger.exists(url, plan.config.name):
-        study = Study.open(plan.config.name, url)
-        if study.plan.fingerprint() != plan.fingerprint():
-            what = difference(study.plan, plan)
-            mend = "Give it another `name`, or go on with the old one: `autokd resume`."
-            raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
-        study.plan = plan
-        study.ledger.set_attr("autokd:plan", plan.to_json())
         tell(f"study {plan.config.name} is in the ledger: going on with it", None)
     else:
-        _check_before(plan, url, tell)
-        study = Study.create(plan, url)
+        with new_home(home_of(plan, url), url) as home:
+            if not Ledger.exists(url, plan.config.name):  # another process may just have made it
+                _check_before(plan, home, tell)
+                Study.create(plan, url)
+    study = Study.open(plan.config.name, url)
+    if study.plan.fingerprint() != plan.fingerprint():
+        what = difference(study.plan, plan)
+        mend = "Give it another `name`, or go on with the old one: `autokd resume`."
+        raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
+    study.plan = plan
     return study, study.search(watcher, ray_address)
 
 
@@ -93,50 +96,46 @@ def _nothing(text: str, share: float | None) -> None:
     return None
 
 
-def _check_before(plan: Plan, url: str, tell: Callable[[str, float | None], None]) -> None:
+def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
     """All that can be refused before the study is in the ledger."""
-    from autokd.evaluation.preflight import open_untaught, probe, refuse_impossible
+    from autokd.evaluation.preflight import probe, refuse_impossible, set_up_untaught
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
-    from autokd.evaluation.teaching import obtain_teacher
+    from autokd.evaluation.teaching import check_teacher
     from autokd.hardware.profile import check_host
+    from autokd.runners.driver import make_sampler
+    from autokd.runners.evaluator import Evaluator
+    from autokd.runners.limits import screen_limits
 
     for profile in plan.profiles:
         check_host(profile)
-    home = home_of(plan, url)
+    device = device_of(plan)
+    make_sampler(plan, 0)
     root = home.parent.parent
     with writable(root):
-        home.mkdir(parents=True, exist_ok=True)
-    parts = None
-    try:
-        with writable(root):
-            tell("data", None)
-            dataset = load_data(plan, root, tell)
-            check_augmentations(plan, dataset)
-            if plan.config.teacher.kind != "family":
-                tell("teacher", None)
-                from contextlib import nullcontext
-
-                obtain_teacher(plan, dataset, root / "teachers", device_of(plan), nullcontext, tell)
-            parts = open_untaught(plan, dataset, root, home)
-            count = 24 if any(not c.needs_training for c in plan.constraints) else 4
-            found, failed = probe(plan, parts, count, tell)
-            refuse_impossible(plan, found, failed)
-    except UserError:
-        forget_folder(home)
-        raise
-    finally:
-        if parts is not None:
-            parts.close()
+        tell("data", None)
+        dataset = load_data(plan, root, tell)
+        check_augmentations(plan, dataset)
+        if plan.config.teacher.kind != "family":
+            tell("teacher", None)
+        check_teacher(plan, dataset, root / "teachers", device, tell)
+        set_up_untaught(plan, dataset, root, home)
+        count = 24 if any(not c.needs_training for c in plan.constraints) else 4
+        with closing(Evaluator(home, screen_limits(plan))) as worker:
+            found, failed = probe(plan, worker.screen, count, tell)
+    refuse_impossible(plan, found, failed)
 
 
 def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) -> Any:
     """The pre-flight of a plan (:class:`autokd.evaluation.preflight.Preflight`); leaves no study and no files behind."""
     import tempfile
 
-    from autokd.evaluation.preflight import open_untaught, preflight
+    from autokd.evaluation.parts import Parts
+    from autokd.evaluation.preflight import preflight, set_up_untaught
     from autokd.evaluation.prepare import load_data
     from autokd.evaluation.threads import torch_threads
     from autokd.hardware.profile import check_host
+    from autokd.runners.evaluator import Evaluator
+    from autokd.runners.limits import screen_limits
 
     for profile in plan.profiles:
         check_host(profile)
@@ -144,12 +143,14 @@ def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) ->
         root = Path(name)
         tell("data", None)
         dataset = load_data(plan, root, tell)
-        parts = open_untaught(plan, dataset, root, root / "studies" / "dry-run")
-        try:
-            with torch_threads(plan.config.resources.cpus_per_trial):
-                return preflight(plan, parts, plan.concurrency, tell)
-        finally:
-            parts.close()
+        home = root / "studies" / "dry-run"
+        set_up_untaught(plan, dataset, root, home)
+        with (
+            closing(Parts.open(home)) as parts,
+            closing(Evaluator(home, screen_limits(plan))) as worker,
+            torch_threads(plan.config.resources.cpus_per_trial),
+        ):
+            return preflight(plan, parts, worker.screen, plan.concurrency, tell)
 
 
 def measure_file(file: Path, profiles: Sequence[str]) -> list[dict[str, Any]]:

@@ -226,7 +226,8 @@ def from_dict(
 def apply_override(values: dict[str, Any], text: str) -> None:
     """Apply one ``dotted.key=value`` in place; the value is YAML.
 
-    Setting one kind of teacher replaces the other, and setting ``samples`` replaces ``epochs``.
+    Setting one kind of teacher replaces the other, and setting ``samples`` replaces ``epochs``. ``budget.trials=+10``
+    raises a budget by 10.
     """
     key, equals, value_text = text.partition("=")
     path = key.strip().split(".")
@@ -248,6 +249,9 @@ def apply_override(values: dict[str, Any], text: str) -> None:
     if path[-1] in ("samples", "epochs"):
         here.pop("samples", None)
         here.pop("epochs", None)
+    if path[0] == "budget" and len(path) == 2 and value_text.strip().startswith("+") and isinstance(value, int | float):
+        default = BudgetConfig.model_fields[path[1]].default if path[1] in BudgetConfig.model_fields else None
+        value += here.get(path[-1]) or default or 0
     here[path[-1]] = value
 
 

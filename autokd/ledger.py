@@ -75,6 +75,23 @@ def shown_url(url: str) -> str:
         return url
 
 
+def check_place(url: str) -> None:
+    """Refuse a place where no ledger can be kept, before anything is spent; server URLs are tried by :func:`connect`.
+
+    Raises:
+        StorageError: A SQLite file in a folder that is not there or not writable, or a ledger in memory.
+    """
+    with storage_errors(url):
+        parsed = sqlalchemy.engine.make_url(url)
+    file = sqlite_file(url)
+    if file is None and parsed.drivername.startswith("sqlite"):
+        raise StorageError("the ledger must outlive the command", shown_url(url), "Name a file: sqlite:///autokd.db.")
+    if file is not None and not file.parent.is_dir():
+        raise StorageError("the ledger's folder must exist", str(file.parent), "Make it, or correct the URL.")
+    if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise StorageError("the ledger must be writable", str(file), "Change its permissions, or name another place.")
+
+
 def connect(url: str, create: bool = False) -> RDBStorage:
     """The Optuna storage of a ledger.
 
@@ -188,12 +205,13 @@ class Ledger:
         space = plan.space.distributions()
         own = {k: v for k, v in record.params.items() if k in space}
         constraints = {str(c): c.violation(v) for c in plan.constraints if (v := record.value(c.name)) is not None}
+        values = [float(record.value(o.name) or 0.0) for o in plan.objectives]
         with storage_errors(self.url):
             trial = optuna.trial.create_trial(
                 state=STATES[record.outcome],
                 params=own,
                 distributions={k: space[k] for k in own},
-                values=[float(record.value(o.name) or 0.0) for o in plan.objectives],
+                values=values if record.outcome == Outcome.MEASURED else None,
                 user_attrs={RECORD_KEY: record.to_json()},
                 system_attrs={f"constraints:{name}": amount for name, amount in constraints.items()},
             )

@@ -9,18 +9,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from autokd import __version__, registry, results
-from autokd.errors import StorageError, StudyError, UserError
-from autokd.files import read_json
+from autokd.errors import StorageError, StudyError
+from autokd.files import read_json, write_json
 from autokd.hardware.profile import check_host
-from autokd.ledger import CONFIG_KEY, Ledger, record_of, sqlite_file, storage_url
+from autokd.ledger import CONFIG_KEY, Ledger, record_of, shown_url, sqlite_file, storage_url
 from autokd.plan import Plan
 from autokd.progress import Silent, Watcher
 from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
@@ -34,6 +35,8 @@ FACTS_KEY = "autokd:facts"
 HOME_KEY = "autokd:home"
 STATE_KEY = "autokd:state"
 DRIVER_KEY = "autokd:driver"
+OWNER = "ledger.json"
+"""File in a study's folder that names the ledger it belongs to."""
 BEAT_S = 20.0
 """How often a live driver says so in the ledger; silence of six beats means that it died."""
 
@@ -107,50 +110,73 @@ class Study:
             UserError: Data, teacher or device cannot serve; another driver is at work.
         """
         watcher = watcher or Silent()
-        for profile in self.plan.profiles:
-            check_host(profile)
         with self._driving():
-            from autokd.evaluation.prepare import prepare
-            from autokd.evaluation.threads import torch_threads
-            from autokd.runners.driver import Driver
-
-            self.ledger.set_attr(STATE_KEY, "preparing")
-            with writable(self.home), torch_threads(self.plan.config.resources.cpus_per_trial):
-                prepared = prepare(self.plan, self.root, self.home, watcher.tell)
-            self.ledger.set_attr(FACTS_KEY, prepared.facts)
-            if self.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
-                self.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
-            self.ledger.set_attr(STATE_KEY, "searching")
-            driver = Driver(self.ledger, self.plan, self.home)
-            watcher.begin(driver, self)
-            driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
-            runner = registry.load("runners", self.plan.config.runner)()
-            if ray_address is not None:
-                runner.address = ray_address
+            text = self.plan.to_json()
+            if text != self.ledger.attr(CONFIG_KEY):
+                self.ledger.set_attr(CONFIG_KEY, text)
             try:
-                if not driver.finished():
-                    runner.run(driver, self.home, self.plan.concurrency)
-            except KeyboardInterrupt:
-                self.ledger.set_attr(STATE_KEY, "interrupted")
+                reason = self._search(watcher, ray_address)
+            except BaseException as error:
+                ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+                with suppress(StorageError):
+                    self.ledger.set_attr(STATE_KEY, ended)
                 raise
-            except UserError:
-                self.ledger.set_attr(STATE_KEY, "stopped")
-                raise
-            finally:
-                watcher.end()
-            reason = driver.finished() or "no more candidates"
             self.ledger.set_attr(STATE_KEY, f"finished: {reason}")
             return reason
 
+    def _search(self, watcher: Watcher, ray_address: str | None) -> str:
+        from autokd.evaluation.prepare import prepare
+        from autokd.evaluation.threads import torch_threads
+        from autokd.runners.driver import Driver
+
+        if str(self.ledger.attr(STATE_KEY)).startswith("finished"):
+            reason = Driver(self.ledger, self.plan, self.home).finished()
+            if reason:
+                watcher.tell("this study is finished: `autokd resume --set budget.trials=+10` would go on", None)
+                return reason
+        for profile in self.plan.profiles:
+            check_host(profile)
+        self.ledger.set_attr(STATE_KEY, "preparing")
+        with writable(self.home), torch_threads(self.plan.config.resources.cpus_per_trial):
+            prepared = prepare(self.plan, self.root, self.home, watcher.tell)
+        self.ledger.set_attr(FACTS_KEY, prepared.facts)
+        if self.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
+            self.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
+        self.ledger.set_attr(STATE_KEY, "searching")
+        driver = Driver(self.ledger, self.plan, self.home)
+        watcher.begin(driver, self)
+        driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
+        runner = registry.load("runners", self.plan.config.runner)()
+        if ray_address is not None:
+            runner.address = ray_address
+        try:
+            if not driver.finished():
+                runner.run(driver, self.home, self.plan.concurrency)
+        finally:
+            watcher.end()
+        return driver.finished() or "no more candidates"
+
     def update(self, overrides: list[str]) -> None:
-        """Apply ``--set`` to budget, runner, resources or storage of an existing study.
+        """Apply ``--set`` to budget, runner, resources or storage of an existing study; the next search writes it down.
 
         Raises:
             ConfigError: Anything else; it would change what finished trials mean.
         """
         if overrides:
             self.plan = self.plan.with_overrides(overrides)
-            self.ledger.set_attr(CONFIG_KEY, self.plan.to_json())
+
+    def live(self) -> bool:
+        """Whether a driver is at work: its heartbeat is young and, on this host, its process is there."""
+        driver = self.ledger.attr(DRIVER_KEY) or {}
+        if time.time() - driver.get("beat", 0) > 6 * BEAT_S:
+            return False
+        return driver.get("host") != socket.gethostname() or psutil.pid_exists(driver.get("pid", -1))
+
+    @property
+    def state(self) -> str:
+        """``preparing``, ``searching``, ``finished: ...``, ``stopped`` or ``interrupted``, by whatever it was."""
+        stated = str(self.ledger.attr(STATE_KEY))
+        return "interrupted" if stated in ("created", "preparing", "searching") and not self.live() else stated
 
     @contextmanager
     def _driving(self) -> Iterator[None]:
@@ -162,15 +188,11 @@ class Study:
             raise StudyError(
                 "a study must have one live driver", f"one on {other['host']}", "Wait for it or stop it there."
             )
-        with writable(self.home):
-            self.home.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.home / "driver.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                pid = other.get("pid", "?")
-                mend = "Wait for it, or end it with Ctrl-C; `autokd status` watches it."
-                raise StudyError("a study must have one live driver", f"another, process {pid}", mend) from None
+        with driver_lock(self.home, f"process {other.get('pid', '?')}"), self._beating(host):
+            yield
+
+    @contextmanager
+    def _beating(self, host: str) -> Iterator[None]:
         stop = threading.Event()
 
         def beat() -> None:
@@ -186,8 +208,8 @@ class Study:
         finally:
             stop.set()
             thread.join(timeout=5)
-            self.ledger.set_attr(DRIVER_KEY, {})
-            lock.release()
+            with suppress(StorageError):
+                self.ledger.set_attr(DRIVER_KEY, {})
 
     def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
         watcher.trial(number, record)
@@ -263,7 +285,9 @@ class Study:
 
     def running(self) -> list[dict[str, Any]]:
         """What runs now: trial number, stage, samples."""
-        found = []
+        found: list[dict[str, Any]] = []
+        if not self.live():
+            return found
         for trial in self.ledger.trials():
             if trial.state.name == "RUNNING":
                 progress = read_json(self.home / "trials" / f"{trial.number:05d}" / "progress.json", {})
@@ -278,7 +302,7 @@ class Study:
 
         return {
             "study": self.name,
-            "state": self.ledger.attr(STATE_KEY),
+            "state": self.state,
             "budget": self.plan.config.budget.model_dump(exclude_none=True),
             "counted": sum(r is not None and counts(r) for r in records),
             "outcomes": outcomes,
@@ -451,9 +475,61 @@ def difference(old: Plan, new: Plan) -> str:
     return ", ".join(n.removeprefix("config.") for n in names[:6]) + (", ..." if len(names) > 6 else "")
 
 
-def forget_folder(home: Path) -> None:
-    """Remove the folder of a study that never got into a ledger."""
-    shutil.rmtree(home, ignore_errors=True)
+@contextmanager
+def driver_lock(home: Path, other: str) -> Iterator[None]:
+    """A study's folder, locked against other drivers on this host; the system frees a dead one's lock.
+
+    Raises:
+        StudyError: ``other`` holds it.
+        StorageError: The folder cannot be written.
+    """
+    lock = FileLock(home / "driver.lock")
+    with writable(home):
+        home.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            mend = "Wait for it, or end it with Ctrl-C; `autokd status` watches it."
+            raise StudyError("a study must have one live driver", f"another, {other}", mend) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def new_home(home: Path, url: str) -> Iterator[Path]:
+    """The folder of a study to be, locked; an error inside leaves nothing of it behind.
+
+    What a study of this name left there whose ledger is gone is cleared away, except the stage store: its results hold
+    for whoever asks for the same.
+
+    Raises:
+        StudyError: It belongs to a study in another ledger, or another process is making the same study.
+        StorageError: The folder cannot be written.
+    """
+    root, place = home.parent.parent, str(sqlite_file(url) or shown_url(url))
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    try:
+        with driver_lock(home, "which is about to make it"):
+            owner = str(read_json(home / OWNER, {}).get("ledger", place))
+            if owner != place and ("://" in owner or Path(owner).exists()):
+                mend = "Give this one another `name`, or set storage.path."
+                raise StudyError("a study's folder must be its own", f"{home}, which belongs to {owner}", mend)
+            for left in ("trials", "preflight"):
+                shutil.rmtree(home / left, ignore_errors=True)
+            with writable(home):
+                write_json(home / OWNER, {"ledger": place})
+            yield home
+    except BaseException:
+        if home in made:
+            shutil.rmtree(home, ignore_errors=True)
+        if root in made and not (root / "data").exists():  # downloads are kept
+            shutil.rmtree(root, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 __all__: Sequence[str] = ("Student", "Study", "difference", "home_of", "list_studies")

@@ -199,7 +199,7 @@ def test_commands_that_only_read_load_neither_torch_nor_ray(tiny: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stderr.rpartition("LOADED ")[2])
     assert len(found) == len(commands) + 1
-    assert found == dict.fromkeys(found, [])
+    assert found == {command: [] for command in found}
     assert "90.0%" in done.stdout
 
 

@@ -48,7 +48,7 @@ class SeededViews:
         dataset: The data.
         augment: One of :func:`names`.
         seed: Another seed gives other views.
-        count: Number of distinct views, at least 1.
+        count: Number of distinct views, at least 1; without augmentation there is one.
 
     Raises:
         ConfigError: Unknown augmentation for this kind of data.
@@ -62,8 +62,9 @@ class SeededViews:
         if count < 1:
             raise ConfigError("`views` must be at least 1", count)
         self.augment = _AUTO[spec.kind] if augment == "auto" else augment
-        self.count, self.size = count, len(dataset.splits.train)
-        facts = [dataset.fingerprint, self.augment, seed, count]
+        # without augmentation all views are one: the teacher need not score it again
+        self.count, self.size = 1 if self.augment == "none" else count, len(dataset.splits.train)
+        facts = [dataset.fingerprint, self.augment, seed, self.count]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         self._seed = seed
         self._inputs = np.asarray(dataset.inputs)  # a plain view: indexing np.memmap itself is slow

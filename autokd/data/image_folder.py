@@ -16,7 +16,7 @@ from autokd.data.arguments import choice, image_size
 from autokd.data.decode import guarded, header, pixels
 from autokd.data.listing import Listing, list_images
 from autokd.data.source import needed_path, source
-from autokd.errors import StorageError
+from autokd.errors import DataError, StorageError
 from autokd.protocols import DataOptions, RawData
 
 FORMAT = 1
@@ -39,8 +39,11 @@ def load(options: DataOptions) -> RawData:
     path = needed_path(options)
     size = image_size(options.options)
     channels = choice(options.options, "channels", (1, 3))
-    listing = list_images(path)
-    key = listing.key({"size": size, "channels": channels, "format": FORMAT})
+    try:
+        listing = list_images(path)
+        key = listing.key({"size": size, "channels": channels, "format": FORMAT})
+    except OSError as error:
+        raise DataError(f"{path} must be readable", error, "Check its permissions.") from error
     target = options.cache_dir / "image_folder" / f"{key}.npy"
     if not target.exists():
         with guarded():
@@ -85,13 +88,22 @@ def _decode(
                     yield block
                     tell(f"decoding images: {i} of {len(files)}")
 
-        _write_npy(target, shape, decoded())
+        part = _write_part(target, shape, decoded())
     if channels is None and planes == 3 and not colour:
-        # Grey pictures are often stored as colour; one plane says it all.
+        # Grey pictures are often stored as colour; one plane says it all. Only the reduced array may get the final
+        # name: were this interrupted, the other would be taken for the result.
+        part = _first_plane(part, target, tell)
+    _publish(part, target)
+
+
+def _first_plane(part: Path, target: Path, tell: Callable[[str], None]) -> Path:
+    try:
         tell("all images are grey: keeping one channel")
-        full = np.load(target, mmap_mode="r", allow_pickle=False)
-        starts = range(0, len(full), _BATCH)
-        _write_npy(target, (len(full), 1, *size), (full[s : s + _BATCH, :1] for s in starts))
+        full = np.load(part, mmap_mode="r", allow_pickle=False)
+        blocks = (full[s : s + _BATCH, :1] for s in range(0, len(full), _BATCH))
+        return _write_part(target, (len(full), 1, *full.shape[2:]), blocks)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[Path], T], files: list[Path]) -> Iterator[T]:
@@ -112,8 +124,8 @@ def _choose_size(heights: list[int], widths: list[int], tell: Callable[[str], No
     return chosen[0], chosen[1]
 
 
-def _write_npy(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
-    """A ``.npy`` file, whole or not at all.
+def _write_part(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> Path:
+    """A whole ``.npy`` file beside the target, under a name of its own; nothing is left when it cannot be finished.
 
     Plain writes: a full disk is then an error, where a memory map would end the process.
     """
@@ -127,11 +139,22 @@ def _write_npy(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray
             np.lib.format.write_array_header_1_0(file, facts)
             for block in blocks:
                 file.write(np.ascontiguousarray(block).data)
-        part.replace(target)
-    except OSError as error:
-        raise StorageError(
-            "the data cache must be writable", str(error), "Free some space or set storage.path."
-        ) from error
-    finally:
+    except BaseException as error:
         if part is not None:
             part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(error) from error
+        raise
+    return part
+
+
+def _publish(part: Path, target: Path) -> None:
+    try:
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> StorageError:
+    return StorageError("the data cache must be writable", str(error), "Free some space or set storage.path.")

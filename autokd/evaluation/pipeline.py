@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autokd.errors import ConfigError, Infeasible, StageFailure
+from autokd.errors import Infeasible, StageFailure, StorageError
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
@@ -33,14 +33,16 @@ def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir) -> TrialRecord
         return run.run()
     except Infeasible as end:
         return run.record(Outcome.INFEASIBLE, violations=end.violations)
-    except (StageFailure, ConfigError) as end:
+    except StorageError:
+        raise
+    except Exception as end:
+        if full := disk_error(end):
+            raise full from end
         text = getattr(end, "traceback", "") or traceback.format_exc()
         write_atomic(trial.folder / "error.txt", text)
         stage, cause = (end.stage, end.cause) if isinstance(end, StageFailure) else (trial.current, "error")
-        detail = end.detail if isinstance(end, StageFailure) else str(end)
+        detail = end.detail if isinstance(end, StageFailure) else f"{type(end).__name__}: {end}"
         return run.record(Outcome.FAILED, failed_stage=stage, cause=cause, detail=detail)
-    except OSError as error:
-        raise disk_error(error) or error from error
 
 
 class Evaluation:

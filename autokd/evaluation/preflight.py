@@ -14,7 +14,7 @@ import optuna
 from autokd.errors import ConfigError, StageFailure, StudyError
 from autokd.evaluation import work
 from autokd.evaluation.dataset_store import save_dataset
-from autokd.evaluation.parts import Parts, Setup
+from autokd.evaluation.parts import SETUP, Parts, Setup
 from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.stages import TrialDir
@@ -92,24 +92,33 @@ def draw(space: SearchSpace, count: int, seed: int) -> list[dict[str, ParamValue
     return [space.suggest(study.ask()) for _ in range(count)]
 
 
-def open_untaught(plan: Plan, dataset: Dataset, root: Path, home: Path) -> Parts:
-    """Parts without a teacher: enough to build, cut, export and time candidates."""
+def set_up_untaught(plan: Plan, dataset: Dataset, root: Path, home: Path) -> None:
+    """What parts without a teacher are opened from: enough to build, cut, export and time candidates."""
     folder = save_dataset(dataset, root / "datasets")
-    write_json(home / "setup.json", asdict(Setup(plan.to_json(), str(folder), device_of(plan))))
-    return Parts.open(home)
+    write_json(home / SETUP, asdict(Setup(plan.to_json(), str(folder), device_of(plan))))
 
 
 def probe(
-    plan: Plan, parts: Parts, count: int, tell: Callable[[str, float | None], None]
+    plan: Plan,
+    screen: Callable[[Mapping[str, ParamValue]], Mapping[str, float]],
+    count: int,
+    tell: Callable[[str, float | None], None],
 ) -> tuple[list[Probe], dict[str, int]]:
-    """Time untrained candidates: the corners of the space and random ones."""
+    """Time untrained candidates: the corners of the space and random ones.
+
+    Args:
+        plan: The plan.
+        screen: Gives the costs of one; in a process that may be lost, since a candidate may do anything.
+        count: How many.
+        tell: Shows progress.
+    """
     drawn = corners(plan.space) + draw(plan.space, max(0, count - 2), plan.config.seed)
     found: list[Probe] = []
     failed: dict[str, int] = {}
     for place, params in enumerate(drawn):
         tell("timing untrained candidates", place / len(drawn))
         try:
-            found.append(Probe(params, screen_one(plan, parts, params)))
+            found.append(Probe(params, screen(params)))
         except (StageFailure, ConfigError) as error:
             failed[str(error)] = failed.get(str(error), 0) + 1
     return found, failed
@@ -148,9 +157,15 @@ def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int])
             raise ConfigError(law, f"{best:.6g} at best", mend)
 
 
-def preflight(plan: Plan, parts: Parts, concurrency: int, tell: Callable[[str, float | None], None]) -> Preflight:
-    """All of it; a few seconds."""
-    found, failed = probe(plan, parts, TRIALS, tell)
+def preflight(
+    plan: Plan,
+    parts: Parts,
+    screen: Callable[[Mapping[str, ParamValue]], Mapping[str, float]],
+    concurrency: int,
+    tell: Callable[[str, float | None], None],
+) -> Preflight:
+    """All of it; a few seconds. See :func:`probe`."""
+    found, failed = probe(plan, screen, TRIALS, tell)
     refuse_impossible(plan, found, failed)
     names = sorted({name for p in found for name in p.costs})
     spans = {n: (min(p.costs[n] for p in found), max(p.costs[n] for p in found)) for n in names}

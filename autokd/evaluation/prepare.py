@@ -177,7 +177,7 @@ def _fill_banks(
     for recipe in recipes(plan, len(dataset.splits.train)):
         views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.views)
         whole = max(1, views.size // recipe.batch_size) * min(recipe.batch_size, views.size)
-        used = min(recipe.views, max(1, math.ceil(recipe.samples / whole)))
+        used = min(views.count, max(1, math.ceil(recipe.samples / whole)))
         place = folder / digest([teacher.fingerprint, views.fingerprint])[:32]
         TeacherBank.fill(
             teacher,

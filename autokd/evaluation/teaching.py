@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from autokd import registry
 from autokd.data.augment import SeededViews
 from autokd.distillation.trainer import fit
-from autokd.errors import StageFailure, TeacherError
+from autokd.errors import StageFailure, TeacherError, UserError
 from autokd.evaluation.parts import build_module, family_key
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages import VERSION
@@ -62,6 +63,28 @@ def obtain_teacher(
         class_names=dataset.classes,
     )
     return registry.load("teachers", config.kind)(options)
+
+
+def check_teacher(
+    plan: Plan, dataset: Dataset, root: Path, device: str, tell: Callable[[str, float | None], None]
+) -> None:
+    """Refuse before a study begins what can be refused: a teacher is loaded, one to be trained here only built.
+
+    Raises:
+        TeacherError: It cannot be loaded.
+        ConfigError: Its family refuses a parameter.
+    """
+    config = plan.config.teacher
+    if config.kind != "family":
+        obtain_teacher(plan, dataset, root, device, nullcontext, tell)
+        return
+    try:
+        build_module(str(config.options()["family"]), config.params, dataset, plan.config.seed)
+    except UserError:
+        raise
+    except Exception as error:  # a person's own family may raise anything
+        law = "`teacher.params` must build a teacher"
+        raise TeacherError(law, f"{type(error).__name__}: {error}", "Mend them, or the family.") from error
 
 
 def _train(

@@ -14,7 +14,10 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from autokd.evaluation.parts import Parts
 
 
 def main() -> None:
@@ -60,12 +63,27 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
     say({"ready": os.getpid()})
     while True:
         job = jobs.get()
-        folder = Path(job["folder"])
         try:
+            if "screen" in job:
+                say(_screen(parts, job["screen"]))
+                continue
+            folder = Path(job["folder"])
             record = evaluate(Candidate(job["params"]), parts, TrialDir(folder, parts.store))
             say({"number": job["number"], "record": record.to_json()})
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})
+
+
+def _screen(parts: Parts, params: dict[str, Any]) -> dict[str, Any]:
+    from autokd.errors import StageFailure, UserError
+    from autokd.evaluation.preflight import screen_one
+
+    try:
+        return {"costs": screen_one(parts.plan, parts, params)}
+    except StageFailure as error:
+        return {"failed": [error.stage, error.cause, error.detail]}
+    except UserError as error:
+        return {"failed": ["screen", "error", str(error)]}
 
 
 if __name__ == "__main__":

@@ -256,9 +256,10 @@ class Driver:
                 # it may have died between the record and the state, or before it heard of the record
                 record = record or self._left_behind(frozen)
                 self._finish(optuna.Trial(self.ledger.study, frozen._trial_id), record)
-            if record is not None and frozen.number not in followed:
-                if record.outcome == Outcome.INTERRUPTED or record.notes.get("retried"):
-                    self._requeue(frozen.number, record, frozen.user_attrs)
+            if record is None or frozen.number in followed:
+                continue
+            if record.outcome == Outcome.INTERRUPTED or record.notes.get("retried"):
+                self._requeue(frozen.number, record, frozen.user_attrs)
 
     def _left_behind(self, frozen: FrozenTrial) -> TrialRecord:
         """The record in a running trial's folder if it is this candidate's; else it was interrupted."""

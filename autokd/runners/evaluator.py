@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from autokd.errors import StorageError
+from autokd.errors import StageFailure, StorageError
 from autokd.files import read_json, write_atomic
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
@@ -61,21 +61,37 @@ class Evaluator:
         Raises:
             StorageError: The worker found the disk full or the study's folder gone: the study must stop.
         """
-        started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        if self.process is None or self.process.poll() is not None:
-            self._start()
-            ready = self._wait(START_S, folder)
-            if not isinstance(ready, dict):
-                return None if ready is None else lost_record(folder, params, *ready)
-            started = time.monotonic()
-        self._send({"number": number, "params": dict(params), "folder": str(folder)})
-        answer = self._wait(self.limits.trial_s - (time.monotonic() - started), folder)
+        answer = self._ask({"number": number, "params": dict(params), "folder": str(folder)})
         if answer is None:
             return None
         if isinstance(answer, dict):
             return TrialRecord.from_json(answer["record"])
         return lost_record(folder, params, *answer)
+
+    def screen(self, params: Mapping[str, ParamValue]) -> dict[str, float]:
+        """The costs of an untrained candidate by name.
+
+        Raises:
+            StageFailure: It cannot be built, exported or timed, or took the worker with it.
+            StorageError: The worker found the disk full or the study's folder gone.
+        """
+        answer = self._ask({"screen": dict(params)})
+        if isinstance(answer, tuple):
+            raise StageFailure("screen", *answer)
+        if answer is None or "failed" in answer:
+            raise StageFailure(*(answer or {"failed": ("screen", "error", "cancelled")})["failed"])
+        return dict(answer["costs"])
+
+    def _ask(self, job: dict[str, Any]) -> dict[str, Any] | tuple[str, str] | None:
+        """The worker's answer to a job, as :meth:`_wait` gives it; a worker is started when there is none."""
+        if self.process is None or self.process.poll() is not None:
+            self._start()
+            ready = self._wait(START_S)
+            if not isinstance(ready, dict):
+                return ready
+        self._send(job)
+        return self._wait(self.limits.trial_s)
 
     def close(self) -> None:
         """End the worker and its children, now."""
@@ -118,7 +134,7 @@ class Evaluator:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
 
-    def _wait(self, seconds: float, folder: Path) -> dict[str, Any] | tuple[str, str] | None:
+    def _wait(self, seconds: float) -> dict[str, Any] | tuple[str, str] | None:
         """The next message; ``(cause, detail)`` when there will be none; ``None`` when cancelled."""
         deadline = time.monotonic() + seconds
         while True:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psutil
 
 from autokd.plan import Plan
 from autokd.runners.evaluator import Limits
+
+SCREEN_S = 120.0
+"""Longest time an untrained candidate may take to be built, exported and timed before a search."""
+
+
+def screen_limits(plan: Plan) -> Limits:
+    """What one untrained candidate may use."""
+    limits = limits_of(plan, 1)
+    return replace(limits, trial_s=min(limits.trial_s, SCREEN_S))
 
 
 def limits_of(plan: Plan, concurrency: int) -> Limits:
