@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -265,10 +266,14 @@ def serve_dashboard(study: str | None, storage: str | None, port: int, host: str
         str(port),
     ]
     command += ["--server.headless", "false" if open_browser else "true", "--browser.gatherUsageStats", "false"]
-    command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host]
+    command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host, "--client.toolbarMode", "viewer"]
     environment = os.environ | {"AUTOKD_DASHBOARD_STORAGE": storage_url(storage), "AUTOKD_DASHBOARD_STUDY": study or ""}
     sys.stderr.write(f"Dashboard: http://{host}:{port}  (Ctrl-C ends it)\n")
+    server = subprocess.Popen(command, env=environment)
+    signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())  # no orphan that keeps the port
     try:
-        return subprocess.call(command, env=environment)
+        return server.wait()
     except KeyboardInterrupt:
+        server.terminate()
+        server.wait()
         return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -43,8 +44,35 @@ def say(text: str) -> None:
 
 
 def give(value: Any) -> None:
-    """JSON on standard output; never NaN."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
+    """JSON on standard output; NaN and infinity, which JSON does not know, become null."""
+    text = json.dumps(_finite(value), indent=1, default=str, allow_nan=False)
+    (_answers or sys.stdout).write(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_answers: TextIO | None = None
+"""Standard output while ``--json`` sends everything else to standard error."""
+
+
+@contextmanager
+def _json_alone() -> Iterator[None]:
+    """With ``--json`` nothing but :func:`give` reaches standard output, whatever libraries or a person's own code print."""
+    global _answers
+    if "--json" not in sys.argv[1:]:
+        yield
+        return
+    _answers, sys.stdout = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout, _answers = _answers, None
 
 
 @contextmanager
@@ -338,7 +366,8 @@ def main() -> None:
     from autokd.errors import AutokdError, UserError
 
     try:
-        app(standalone_mode=True)
+        with _json_alone():
+            app(standalone_mode=True)
     except UserError as error:
         say(f"error: {error}")
         sys.exit(UserError.exit_code)

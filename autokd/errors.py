@@ -48,7 +48,8 @@ class UserError(AutokdError):
         parts = [self.law.rstrip(".")]
         if self.value is not None:
             parts.append(f"but got {self.value}")
-        text = ", ".join(parts) + "."
+        text = ", ".join(parts)
+        text += "" if text.endswith("?") else "."
         return f"{text} {self.mend}" if self.mend else text
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -15,11 +15,10 @@ from autokd import __version__
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import write_receipt
 from autokd.errors import StorageError, StudyError
-from autokd.evaluation.confirm import checked_file
 from autokd.files import write_atomic
 from autokd.hardware.profile import describe_host
 from autokd.ledger import shown_url
-from autokd.results import Member
+from autokd.results import Member, checked_file
 
 if TYPE_CHECKING:
     from autokd.study import Study

@@ -56,7 +56,8 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
     """
     registry.load("families", space.family)
     registry.load("samplers", config.sampler)
-    registry.load("runners", config.runner)
+    if not callable(getattr(registry.load("runners", config.runner), "run", None)):
+        raise ConfigError("a runner must be a class with run(driver, home, concurrency)", repr(config.runner))
     registry.load("data", config.data.source)
     if config.teacher.kind == "family":
         registry.load("families", config.teacher.target)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autokd.errors import StudyError
+from autokd.files import file_sha256
 from autokd.ledger import Ledger, record_of
 from autokd.objectives import Objective
 from autokd.pareto import hypervolume, knee, non_dominated
@@ -107,6 +109,21 @@ def volume(found: Sequence[Member], objectives: Sequence[Objective], reference: 
     return hypervolume(
         _matrix(found, objectives), reference, [o.direction for o in objectives], [o.scale for o in objectives]
     )
+
+
+def checked_file(member: Member) -> Path:
+    """The member's ONNX file, provided that it is the one that was measured.
+
+    Raises:
+        StudyError: It is gone or was changed.
+    """
+    path = Path(member.artifact or "")
+    if not member.artifact or not path.is_file():
+        mend = "Was it removed by `autokd gc`? The front's files are kept."
+        raise StudyError(f"the file of trial {member.number} must be there", str(path), mend)
+    if file_sha256(path) != member.record.artifact_sha256:
+        raise StudyError(f"the file of trial {member.number} must be the measured one", f"{path} was changed")
+    return path
 
 
 def _matrix(found: Sequence[Member], objectives: Sequence[Objective]) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from autokd.dashboard import reading
-from autokd.dashboard.reading import plain
 from streamlit.delta_generator import DeltaGenerator
 
+from autokd.dashboard import reading
+from autokd.dashboard.reading import plain
 from autokd.errors import UserError
 from autokd.figures import GREY, axes, front_figure, members_frame
 from autokd.ledger import shown_url, storage_url

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from autokd.deployment.verify import scores as file_scores
-from autokd.errors import StudyError
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.teaching import obtain_teacher
-from autokd.files import digest, file_sha256
+from autokd.files import digest
 from autokd.plan import Plan
-from autokd.results import Member
+from autokd.results import Member, checked_file
 
 
 def confirm(
@@ -42,21 +41,6 @@ def confirm(
             yield member, found
     finally:
         parts.close()
-
-
-def checked_file(member: Member) -> Path:
-    """The member's ONNX file, provided that it is the one that was measured.
-
-    Raises:
-        StudyError: It is gone or was changed.
-    """
-    path = Path(member.artifact or "")
-    if not member.artifact or not path.is_file():
-        mend = "Was it removed by `autokd gc`? The front's files are kept."
-        raise StudyError(f"the file of trial {member.number} must be there", str(path), mend)
-    if file_sha256(path) != member.record.artifact_sha256:
-        raise StudyError(f"the file of trial {member.number} must be the measured one", f"{path} was changed")
-    return path
 
 
 def _teacher_test(

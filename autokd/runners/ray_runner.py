@@ -138,6 +138,17 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
         mend = "Is the cluster running and reachable? `--runner local` needs no Ray."
         raise HardwareError(f"Ray must start on {where}", str(error).splitlines()[0], mend) from None
     try:
+        _check_resources(plan)
         yield
     finally:
         ray.shutdown()
+
+
+def _check_resources(plan: Plan) -> None:
+    """Ray would wait for ever for a trial that no node can carry."""
+    wanted = {"CPU": float(plan.config.resources.cpus_per_trial), "GPU": float(plan.config.resources.gpus_per_trial)}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(kind, 0.0) >= count for kind, count in wanted.items()) for node in nodes):
+        have = "; ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)
+        law = f"a node must carry a trial of {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
+        raise HardwareError(law, have, "Lower resources.cpus_per_trial or resources.gpus_per_trial.")

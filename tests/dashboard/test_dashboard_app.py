@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import autokd.dashboard
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import streamlit
-from autokd.dashboard import reading
 from streamlit.testing.v1 import AppTest
 
+import autokd.dashboard
 from autokd.config import from_dict
+from autokd.dashboard import reading
 from autokd.files import file_sha256
 from autokd.ledger import connect
 from autokd.plan import make_plan
@@ -333,7 +333,6 @@ def test_the_page_s_imports_load_neither_torch_nor_ray() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.xfail(strict=True, reason="autokd.handover imports evaluation.confirm, which loads torch")
 def test_a_whole_page_loads_neither_torch_nor_ray(make: Make) -> None:
     make()
     code = (
