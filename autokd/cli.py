@@ -286,9 +286,12 @@ def measure(
     """Time an ONNX file on this host as a hardware profile says."""
     from autokd import tables
     from autokd.api import measure_file
+    from autokd.hardware.profile import describe_host
 
     found = measure_file(file, profile)
-    give({"file": str(file), "measurements": found}) if as_json else tables.measured(file, found)
+    give({"file": str(file), "host": describe_host(), "measurements": found}) if as_json else tables.measured(
+        file, found
+    )
 
 
 @app.command()

@@ -80,5 +80,13 @@ def receipt(study: Study, member: Member, path: Path) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
         "command": shlex.join(words),
-        "search": {"config": study.plan.config.model_dump(mode="json"), "space": dict(study.plan.space_source)},
+        "search": {"config": _shown_config(study), "space": dict(study.plan.space_source)},
     }
+
+
+def _shown_config(study: Study) -> dict[str, Any]:
+    """The configuration without the ledger's password: a receipt travels with the file."""
+    config: dict[str, Any] = study.plan.config.model_dump(mode="json")
+    if config["storage"]["url"]:
+        config["storage"]["url"] = shown_url(config["storage"]["url"])
+    return config

@@ -28,7 +28,10 @@ class Watcher(Protocol):
     """Is told what a search does."""
 
     def tell(self, text: str, share: float | None) -> None:
-        """A step of the preparation, and the share of it that is done."""
+        """A step of the preparation, and the share of it that is done.
+
+        A text that begins with ``note:`` or ``warning:`` is a line of its own, not a step.
+        """
         ...
 
     def begin(self, driver: Driver, study: Study) -> None: ...
@@ -69,8 +72,14 @@ class Bar:
     # -- preparation
 
     def tell(self, text: str, share: float | None) -> None:
-        if text.startswith("warning:"):
-            self.console.print(text, style="yellow", markup=False, highlight=False)
+        kind, _, rest = text.partition(": ")
+        if kind in ("warning", "note"):
+            self.console.print(
+                text if kind == "warning" else rest,
+                style="yellow" if kind == "warning" else None,
+                markup=False,
+                highlight=False,
+            )
             return
         name = text.split(",")[0]
         if not self.live:

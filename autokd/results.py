@@ -137,12 +137,25 @@ def choose(
     trial: int | None = None,
     max_latency_ms: float | None = None,
     min_accuracy: float | None = None,
+    profile: str | None = None,
 ) -> Member:
     """One student: by number, the most accurate under a latency, the fastest above an accuracy, else the knee.
 
+    Limits look at all students, not at the front alone: what is limited need not be an objective.
+
+    Args:
+        found: Measured, feasible students.
+        objectives: The study's.
+        trial: This one, whatever its values.
+        max_latency_ms: At most this slow.
+        min_accuracy: At least this accurate, ratio.
+        profile: Where latency counts when it is no objective; every student is timed on every profile.
+
     Raises:
-        StudyError: None qualifies; says which comes closest.
+        StudyError: None qualifies; says which comes closest. Or ``trial`` and a limit at once.
     """
+    if trial is not None and (max_latency_ms is not None or min_accuracy is not None):
+        raise StudyError("a student is chosen by its trial or by limits", "both", "Give --trial, or the limits.")
     if trial is not None:
         for member in found:
             if member.number == trial:
@@ -153,15 +166,17 @@ def choose(
     if not best:
         raise StudyError("the study must have a measured student", "none", "`autokd status` says what happened.")
     latency = next((o.name for o in objectives if o.metric == "latency_ms"), None)
-    quality = next((o for o in objectives if o.scale == "linear"), objectives[0])
-    up = quality.direction == "maximize"
-    pool = best
+    latency = latency or (f"latency_ms@{profile}" if profile else None)
+    if max_latency_ms is None and min_accuracy is None:
+        return best[knee(_matrix(best, objectives), [o.direction for o in objectives], [o.scale for o in objectives])]
+    cost = latency or next((o.name for o in objectives if o.scale == "log"), objectives[-1].name)
+    pool = list(found)
     if max_latency_ms is not None:
         if latency is None:
             raise StudyError("--max-latency-ms needs a latency objective", [o.name for o in objectives])
-        pool = [m for m in pool if m.values[latency] <= max_latency_ms]
+        pool = [m for m in pool if _value(m, latency) <= max_latency_ms]
         if not pool:
-            fastest = min(m.values[latency] for m in best)
+            fastest = min(_value(m, latency) for m in found)
             raise StudyError(
                 f"no student is that fast on {latency}", f"{max_latency_ms} ms", f"The fastest: {fastest:.4g} ms."
             )
@@ -171,9 +186,14 @@ def choose(
             top = max(m.record.value("accuracy") or 0.0 for m in pool)
             raise StudyError("no student is that accurate", min_accuracy, f"The most accurate: {top:.4f}.")
         if max_latency_ms is None:
-            cost = latency or next((o.name for o in objectives if o.scale == "log"), objectives[-1].name)
-            return min(accurate, key=lambda m: m.values[cost])
+            return min(accurate, key=lambda m: (_value(m, cost), -_value(m, "accuracy")))
         pool = accurate
-    if max_latency_ms is None and min_accuracy is None:
-        return best[knee(_matrix(best, objectives), [o.direction for o in objectives], [o.scale for o in objectives])]
-    return max(pool, key=lambda m: m.values[quality.name] if up else -m.values[quality.name])
+    quality = next((o for o in objectives if o.scale == "linear"), objectives[0])
+    sign = 1.0 if quality.direction == "maximize" else -1.0
+    return max(pool, key=lambda m: (sign * m.values[quality.name], -_value(m, cost)))
+
+
+def _value(member: Member, name: str) -> float:
+    """A measurement of a member, an objective or not; infinite where it was not measured."""
+    value = member.values.get(name, member.record.value(name))
+    return float("inf") if value is None else value

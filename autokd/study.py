@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from autokd import __version__, registry, results
 from autokd.errors import StorageError, StudyError
-from autokd.files import read_json, write_json
+from autokd.files import disk_bytes, read_json, write_json
 from autokd.hardware.profile import check_host
 from autokd.ledger import CONFIG_KEY, Ledger, record_of, shown_url, sqlite_file, storage_url
 from autokd.plan import Plan
@@ -251,7 +251,12 @@ class Study:
         """One student; see :func:`autokd.results.choose`."""
         objectives = results.objectives_on(self.plan, profile)
         chosen = results.choose(
-            self.members(profile), objectives, trial=trial, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy
+            self.members(profile),
+            objectives,
+            trial=trial,
+            max_latency_ms=max_latency_ms,
+            min_accuracy=min_accuracy,
+            profile=profile or self.plan.profiles[0].name,
         )
         return Student(self, chosen)
 
@@ -375,20 +380,25 @@ class Study:
             return child
 
     def gc(self) -> int:
-        """Drop every file but the front's (and the ledger); returns the bytes freed."""
+        """Drop every file but those of the front, on every profile (and the ledger); returns the bytes freed.
+
+        Raises:
+            StudyError: A live driver is at work in the study's folder.
+        """
         from autokd.evaluation.cache import StageStore
 
-        store = StageStore(self.home / "stages")
-        best = self.front()
-        keep = [store.path(s.stage, s.key) for m in best for s in m.record.stages]
-        freed = store.drop(keep)
-        kept = {f"{m.number:05d}" for m in best}
-        for folder in (self.home / "trials").glob("*"):
-            if folder.name not in kept:
-                for heavy in (*folder.glob("*.onnx"), *folder.glob("*.npy")):
-                    freed += heavy.stat().st_size if heavy.stat().st_nlink == 1 else 0
-                    heavy.unlink()
-        return freed
+        with self._driving():
+            store = StageStore(self.home / "stages")
+            best = [m for profile in (None, *(p.name for p in self.plan.profiles)) for m in self.front(profile)]
+            keep = [store.path(s.stage, s.key) for m in best for s in m.record.stages]
+            kept = {f"{m.number:05d}" for m in best}
+            before = disk_bytes(self.home)
+            for folder in (self.home / "trials").glob("*"):
+                if folder.name not in kept:
+                    for heavy in (*folder.glob("*.onnx"), *folder.glob("*.npy")):
+                        heavy.unlink()
+            store.drop(keep)
+            return before - disk_bytes(self.home)
 
 
 class Student:

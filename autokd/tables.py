@@ -39,9 +39,10 @@ def number(value: float | None, unit: str, spread: float | None = None) -> str:
         text = f"{value * 1e3:.3g} µs" if value < 1 else f"{value:.3g} ms"
         return text if spread is None else f"{text} ± {spread:.1%}"
     elif unit == "":
-        text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:g}"
+        text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
+        return text if spread is None else f"{text} ± {spread:.2g}"
     else:
-        text = f"{value:.4g} {unit}"
+        return f"{value:.4g} {unit}" if spread is None else f"{value:.4g} ± {spread:.2g} {unit}"
     return text
 
 

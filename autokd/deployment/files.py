@@ -1,13 +1,11 @@
-"""Files that are there whole or not at all, and their hashes."""
+"""Files handed to people are there whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from autokd.errors import StorageError
+from autokd.files import write_atomic
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -16,23 +14,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The disk refuses.
     """
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)  # mkstemp makes it readable by its owner only
-        Path(temporary).replace(path)
+        write_atomic(path, data)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise StorageError(
             f"{path} must be writable", error.strerror or str(error), "Free space or name another folder."
         ) from error
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

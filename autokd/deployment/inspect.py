@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from autokd.deployment.files import sha256
 from autokd.errors import UserError
+from autokd.files import file_sha256
 
 WEIGHT_INPUT = {
     "Conv": 1,
@@ -99,7 +99,7 @@ def inspect(path: Path) -> FileFacts:
         input_dtype=str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))),
         input_shape=shape[1:],
         classes=tuple(str(c) for c in json.loads(metadata.get("classes", "[]"))),
-        sha256=sha256(path),
+        sha256=file_sha256(path),
     )
 
 

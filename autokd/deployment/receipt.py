@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autokd.deployment.files import sha256, write_atomically
+from autokd.deployment.files import write_atomically
 from autokd.errors import UserError
+from autokd.files import file_sha256
 
 REQUIRED = (
     "autokd",
@@ -59,7 +60,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 def check(path_onnx: Path, receipt: Mapping[str, Any]) -> bool:
     """Whether the receipt is this file's: the SHA-256 of the bytes is the one on record."""
-    return sha256(path_onnx) == receipt["file"]["sha256"]
+    return file_sha256(path_onnx) == receipt["file"]["sha256"]
 
 
 def _check_keys(facts: Mapping[str, Any], place: str) -> None:

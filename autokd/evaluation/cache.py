@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from autokd.files import folder_bytes, read_json, write_json
+from autokd.hardware.quiet import OnWait, never_mind
 
 RESULT = "result.json"
 
@@ -21,11 +22,12 @@ class StageStore:
     """A folder of finished stages, ``<stage>-<key>/``, each with its files and a ``result.json``.
 
     An entry appears by one rename, so a reader never sees half of one. Work in progress lives in ``<stage>-<key>.work``
-    and survives a crash: a stage that keeps a checkpoint there goes on from it.
+    and survives a crash: a stage that keeps a checkpoint there goes on from it. ``on_wait`` is called with ``True`` while
+    another trial works on the same result, and with ``False`` afterwards.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, on_wait: OnWait = never_mind) -> None:
+        self.folder, self.on_wait = folder, on_wait
 
     def path(self, stage: str, key: str) -> Path:
         return self.folder / f"{stage}-{key[:40]}"
@@ -43,10 +45,25 @@ class StageStore:
         """The folder to work in, under a lock that other trials after the same result wait for."""
         final = self.path(stage, key)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{final}.lock"):
+        with self._locked(FileLock(f"{final}.lock")):
             work = Path(f"{final}.work")
             work.mkdir(exist_ok=True)
             yield work
+
+    @contextmanager
+    def _locked(self, lock: BaseFileLock) -> Iterator[None]:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.on_wait(True)
+            try:
+                lock.acquire()
+            finally:
+                self.on_wait(False)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def commit(self, stage: str, key: str, result: dict[str, Any]) -> Path:
         """Make the work folder of a key its entry."""

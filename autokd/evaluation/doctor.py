@@ -79,8 +79,7 @@ def _nni() -> Check:
 
 
 def _ray() -> str:
-    import ray.tune
-
+    registry.load("runners", "ray")
     return "can be imported"
 
 

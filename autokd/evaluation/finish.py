@@ -9,7 +9,7 @@ from autokd.errors import StudyError
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import Evaluation
-from autokd.evaluation.recipe import make_recipe, method_of
+from autokd.evaluation.recipe import make_method, make_recipe, method_of
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
 from autokd.trial import Candidate, Outcome, Stage, TrialRecord
@@ -33,6 +33,9 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     recipe = make_recipe(config.training, training, len(parts.train_targets))
     recipe = replace(recipe, samples=samples, lr=recipe.lr * LR_SHARE)
     method, options = method_of(config.distillation, training)
+    if not make_method(method, options).needs:  # a student found without the teacher gets its teaching now
+        method, options = config.distillation.method, dict(config.distillation.options)
+        recipe = replace(recipe, label_smoothing=0.0)
     with trial.guard(Stage.BUILD):
         student = work.restore(parts, shape, before)
     stored = trial.stage(

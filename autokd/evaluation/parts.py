@@ -18,7 +18,7 @@ from autokd.evaluation.cache import StageStore
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import digest, file_sha256, read_json
 from autokd.hardware.latency import LatencyMeter
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.quiet import OnWait, Quiet, never_mind
 from autokd.plan import Plan
 from autokd.protocols import Dataset, Recipe
 from autokd.students.raw_input import RawInput
@@ -73,8 +73,10 @@ class Parts:
     quiet: Quiet
 
     @classmethod
-    def open(cls, home: Path) -> Parts:
+    def open(cls, home: Path, on_wait: OnWait = never_mind) -> Parts:
         """The parts of a prepared study.
+
+        ``on_wait`` hears when an evaluation must wait for another one, which is not its own doing.
 
         Raises:
             StudyError: The folder holds no prepared study.
@@ -86,12 +88,12 @@ class Parts:
             )
         setup = Setup(**raw)
         plan = Plan.from_json(setup.plan)
-        quiet = Quiet()
+        quiet = Quiet(on_wait=on_wait)
         return cls(plan, open_dataset(Path(setup.dataset)), home, setup, LatencyMeter(plan.profiles, quiet), quiet)
 
     @cached_property
     def store(self) -> StageStore:
-        return StageStore(self.home / "stages")
+        return StageStore(self.home / "stages", self.quiet.on_wait)
 
     @property
     def device(self) -> str:

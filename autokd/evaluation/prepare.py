@@ -111,6 +111,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
         costs = _teacher_costs(plan, teacher, meter, tell)
     quality = work.qualities([*work.ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
     measured = {m.name: m for m in [*quality, *costs]}
+    tell(f"note: {_portrait(teacher, measured, check.accuracy, check.ece)}", None)
     reference = reference_point(plan, dataset, measured)
     setup = Setup(plan.to_json(), str(folder), device, teacher.fingerprint, banks, str(saved))
     write_json(home / SETUP, asdict(setup))
@@ -135,6 +136,15 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     return Prepared(facts, reference)
 
 
+def _portrait(teacher: Teacher, measured: Mapping[str, Measurement], accuracy: float, ece: float) -> str:
+    """The check-up in one line."""
+    parts = [f"teacher {teacher.name}: accuracy {accuracy:.1%}, calibration error {ece:.1%} on the validation split"]
+    parts += [f"{m.value:.3g} ms on {m.profile}" for m in measured.values() if m.metric == "latency_ms"]
+    if "size_bytes" in measured:
+        parts.append(f"{measured['size_bytes'].value / 1e3:.0f} kB")
+    return ", ".join(parts)
+
+
 def _validation(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     index = dataset.splits.validation
     return np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])
@@ -149,8 +159,9 @@ def recipes(plan: Plan, size: int) -> list[Recipe]:
         if key in searched:
             p = searched[key]
             longest[key] = max(p.choices, key=float) if p.choices else p.high
-    augments = searched["augment"].choices if "augment" in searched else (plan.config.training.augment,)
     fixed = plan.space.of_stage(Stage.DISTILL, plan.space.fixed)
+    stated = str(fixed.get("augment", plan.config.training.augment))
+    augments = searched["augment"].choices if "augment" in searched else (stated,)
     for augment in augments:
         found.append(make_recipe(plan.config.training, {**fixed, **longest, "augment": augment}, size))
     return found

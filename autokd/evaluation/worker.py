@@ -56,7 +56,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.trial import Candidate
 
         torch.set_num_threads(threads)
-        parts = Parts.open(home)
+        parts = Parts.open(home, on_wait=lambda waiting: say({"waiting": waiting}))
     except UserError as error:
         say({"fatal": [error.law, str(error.value), error.mend]})
         return

@@ -106,6 +106,9 @@ class _Reader:
     def profile(self) -> HardwareProfile:
         known = [f.name for f in fields(HardwareProfile) if f.name != "name"]
         for key in self.raw:
+            if key == "name":
+                mend = f"The file's own name is the profile's: {self.file.stem}. Remove this line."
+                raise self._error(key, "A profile's file must not name it", repr(self.raw[key]), mend)
             if key not in known:
                 raise self._error(key, "A profile's keys must be known ones", repr(key), nearest(str(key), known))
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.file.stem):

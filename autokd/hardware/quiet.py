@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,13 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+OnWait = Callable[[bool], None]
+
+
+def never_mind(waiting: bool) -> None:
+    """Nobody wants to know about waits."""
 
 
 class _Hold:
@@ -38,10 +45,20 @@ class _Hold:
         self.working = self.measuring = self.closed = False
         _holds.add(self)
 
-    def enter_floor(self) -> None:
-        fcntl.flock(self.gate, fcntl.LOCK_SH)
+    def take(self, descriptor: int, operation: int, on_wait: OnWait) -> None:
         try:
-            fcntl.flock(self.floor, fcntl.LOCK_SH)
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(True)
+            try:
+                fcntl.flock(descriptor, operation)
+            finally:
+                on_wait(False)
+
+    def enter_floor(self, on_wait: OnWait) -> None:
+        self.take(self.gate, fcntl.LOCK_SH, on_wait)
+        try:
+            self.take(self.floor, fcntl.LOCK_SH, on_wait)
         finally:
             fcntl.flock(self.gate, fcntl.LOCK_UN)
 
@@ -83,12 +100,14 @@ class Quiet:
 
     Args:
         folder: Where the two lock files are; default ``<temporary folder>/autokd-<user id>``. It must be on a local disk.
+        on_wait: Called with ``True`` when somebody else is in the way, and with ``False`` when the wait is over.
 
     Raises:
         StorageError: The folder belongs to somebody else, or cannot be made.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, on_wait: OnWait = never_mind) -> None:
+        self.on_wait = on_wait
         self.folder = _default_folder() if folder is None else Path(folder).resolve()
         _make_private(self.folder)
 
@@ -100,7 +119,7 @@ class Quiet:
             yield
             return
         try:
-            hold.enter_floor()
+            hold.enter_floor(self.on_wait)
             hold.working = True
             yield
         finally:
@@ -124,15 +143,15 @@ class Quiet:
         try:
             if hold.working:
                 hold.leave(hold.floor)
-            fcntl.flock(hold.gate, fcntl.LOCK_EX)
-            fcntl.flock(hold.floor, fcntl.LOCK_EX)
+            hold.take(hold.gate, fcntl.LOCK_EX, self.on_wait)
+            hold.take(hold.floor, fcntl.LOCK_EX, self.on_wait)
             hold.measuring = True
             yield
         finally:
             hold.measuring = False
             hold.leave(hold.floor, hold.gate)
             if hold.working and not hold.closed:
-                hold.enter_floor()
+                hold.enter_floor(self.on_wait)
 
     def _hold(self) -> _Hold | None:
         if fcntl is None:

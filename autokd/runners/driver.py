@@ -212,12 +212,16 @@ class Driver:
         if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
             self.known.setdefault(Candidate(record.params).key(), number)
         self.counted += counts(record)
-        self.rejected += record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
+        # One that fails before training costs no budget either: without a bound on these a search would never end.
+        stillborn = record.outcome == Outcome.FAILED and not record.began_training
+        self.rejected += stillborn or record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
         self.measured += record.outcome == Outcome.MEASURED
         self.failed += record.outcome == Outcome.FAILED
         self.cpu_s += record.cpu_s
         if record.outcome == Outcome.DUPLICATE:
             self.violations["a candidate that was proposed before"] += 1
+        if stillborn:
+            self.violations[f"{record.failed_stage}: {record.cause}"] += 1
         for violation in record.violations:
             self.violations[violation.constraint] += 1
 
@@ -281,9 +285,13 @@ class Driver:
 
 
 def counts(record: TrialRecord) -> bool:
-    """Whether a trial counts towards ``budget.trials``: it began training, or found its training in the store."""
+    """Whether a trial counts towards ``budget.trials``: it began training, or found its training in the store.
+
+    The child that ``autokd finish`` adds does not: no search asked for it.
+    """
     return (
         record.began_training
+        and record.parent is None
         and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
         and not record.notes.get("retried")
     )

@@ -135,8 +135,12 @@ class Evaluator:
             self.process.stdin.flush()
 
     def _wait(self, seconds: float) -> dict[str, Any] | tuple[str, str] | None:
-        """The next message; ``(cause, detail)`` when there will be none; ``None`` when cancelled."""
+        """The next answer; ``(cause, detail)`` when there will be none; ``None`` when cancelled.
+
+        While the worker waits for another trial (a timing, the same result) its time stands still.
+        """
         deadline = time.monotonic() + seconds
+        waiting_since: float | None = None
         while True:
             try:
                 message = self.messages.get(timeout=0.2)
@@ -144,7 +148,7 @@ class Evaluator:
                 if self.cancelled():
                     self.close()
                     return None
-                if time.monotonic() > deadline:
+                if waiting_since is None and time.monotonic() > deadline:
                     self.close()
                     return "timeout", f"longer than {self.limits.trial_s:g} s (budget.trial_s)"
                 used = self._memory()
@@ -157,6 +161,11 @@ class Evaluator:
                 code = self.process.wait() if self.process else None
                 self.close()
                 return "lost_worker", f"the worker ended with exit code {code}; {self._last_words()}"
+            if "waiting" in message:
+                if waiting_since is not None:
+                    deadline += time.monotonic() - waiting_since
+                waiting_since = time.monotonic() if message["waiting"] else None
+                continue
             if "fatal" in message:
                 self.close()
                 raise StorageError(*message["fatal"])

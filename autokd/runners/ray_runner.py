@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # timings run below the actors: they must not be the nicest
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 
 from autokd.errors import HardwareError, StorageError
 from autokd.plan import Plan
@@ -121,6 +124,25 @@ class _OutOfTime(Exception):
 
 
 @contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let Ray's servers listen on this host's loopback only: they obey whoever reaches them.
+
+    Ray binds to loopback where clusters are not supported (Windows, macOS); this makes it take any host for one of
+    these. An explicit ``_node_ip_address`` of 127.0.0.1 does not help: Ray replaces it with the network's address.
+    """
+    variable, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    stated = os.environ.get(variable)
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # for Ray's processes, and for this one
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(variable)
+        if stated is not None:
+            os.environ[variable] = stated
+
+
+@contextlib.contextmanager
 def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
     """A Ray of our own on loopback, or the cluster of ``address``; ours is shut down again."""
     if ray.is_initialized():
@@ -132,7 +154,8 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
             ray.init(address=address, **quiet)
         else:
             cpus = concurrency * plan.config.resources.cpus_per_trial
-            ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            with _loopback():
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         where = address or "this host"
         mend = "Is the cluster running and reachable? `--runner local` needs no Ray."

@@ -38,13 +38,13 @@ from autokd.trial import RECORD_KEY, Outcome, TrialRecord
 SPACE: dict[str, Any] = {
     "family": "mobilenet",
     "parameters": {
-        "width_1": {"choice": [8, 16, 64], "stage": "build"},
+        "width_1": {"choice": [8, 96, 192], "stage": "build"},
         "lr": {"choice": [0.2, 1e-6, 1e9], "stage": "distill"},
         "method": {"choice": ["kd", "none"], "stage": "distill"},
         "prune_1": {"choice": [0.0, 0.5], "stage": "prune"},
         "bits": {"choice": [32, 8], "stage": "quantize"},
     },
-    "fixed": {"stem_width": 8, "stem_stride": 2, "stages": 1, "depth_1": 1, "block_1": "plain"},
+    "fixed": {"stem_width": 8, "stem_stride": 1, "stages": 1, "depth_1": 1, "block_1": "plain"},
 }
 BASE: dict[str, Any] = {"width_1": 8, "lr": 0.2, "method": "kd", "prune_1": 0.0, "bits": 32}
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -52,8 +52,8 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "int8": BASE | {"bits": 8},
     "pruned": BASE | {"prune_1": 0.5},
     "untaught": BASE | {"method": "none"},
-    "dominated": BASE | {"width_1": 16, "lr": 1e-6},
-    "too big": BASE | {"width_1": 64},
+    "dominated": BASE | {"width_1": 96, "lr": 1e-6},
+    "too big": BASE | {"width_1": 192},
     "diverging": BASE | {"lr": 1e9},
 }
 STUDY: dict[str, Any] = {
@@ -61,16 +61,16 @@ STUDY: dict[str, Any] = {
     "data": {"source": "digits"},
     "teacher": {
         "family": "mobilenet",
-        "params": {"stem_width": 8, "stem_stride": 2, "stages": 1, "width_1": 24, "depth_1": 1, "block_1": "plain"},
-        "training": {"samples": 6000, "batch_size": 64, "views": 2},
+        "params": {"stem_width": 8, "stem_stride": 1, "stages": 1, "width_1": 24, "depth_1": 1, "block_1": "plain"},
+        "training": {"samples": 16000, "batch_size": 64, "views": 2},
     },
     "space": SPACE,
     "hardware": ["cpu_1_thread"],
     "objectives": ["maximize accuracy", "minimize latency_ms"],
-    "constraints": ["params <= 4000"],
+    "constraints": ["params <= 10000"],
     "sampler": "optuna:random",
     "runner": "inline",
-    "training": {"samples": 4000, "batch_size": 64, "views": 2, "augment": "shift"},
+    "training": {"samples": 9000, "batch_size": 64, "views": 2, "augment": "shift"},
     "resources": {"device": "cpu"},
     "seed": 3,
 }
@@ -151,21 +151,23 @@ def a(root: Path) -> Watched:
 
 @pytest.fixture(scope="module")
 def b(tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """The same once more, somewhere else; :func:`test_gc_keeps_the_front_and_drops_the_rest` spoils it."""
-    return make_study(tmp_path_factory.mktemp("again"), CANDIDATES)
+    """Some of the same once more, somewhere else; :func:`test_gc_keeps_the_front_and_drops_the_rest` spoils it."""
+    wanted = {name: CANDIDATES[name] for name in ("base", "int8", "untaught", "dominated")}
+    return make_study(tmp_path_factory.mktemp("again"), wanted)
 
 
 @pytest.fixture(scope="module")
 def other_teacher(root: Path) -> Watched:
     """Two of the candidates under a teacher that learned less."""
-    teacher = STUDY["teacher"] | {"training": {"samples": 640, "batch_size": 64, "views": 2}}
+    teacher = STUDY["teacher"] | {"training": {"samples": 6000, "batch_size": 64, "views": 2}}
     wanted = {name: CANDIDATES[name] for name in ("base", "untaught")}
     return make_study(root, wanted, name="other", teacher=teacher)
 
 
-def validation(study: Study) -> tuple[np.ndarray, np.ndarray]:
+def split(study: Study, name: str = "validation") -> tuple[np.ndarray, np.ndarray]:
+    """Raw inputs and targets of a split."""
     dataset = open_dataset(Path(study.ledger.attr("autokd:facts")["data"]["folder"]))
-    index = dataset.splits.validation
+    index = getattr(dataset.splits, name)
     return np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])
 
 
@@ -201,7 +203,7 @@ def test_every_measurement_has_unit_and_spread(a: Watched) -> None:
 def test_the_trial_folder_has_what_people_look_at(a: Watched) -> None:
     folder = Path(a.record("pruned").folder or "")
     curve = json.loads((folder / "curve.json").read_text())
-    assert curve[-1]["samples"] >= 4000 - 64
+    assert curve[-1]["samples"] >= 9000 - 64
     assert (folder / "tuning_curve.json").exists()
     assert json.loads((folder / "blocks.json").read_text())[0]["out"] == 8
     assert TrialRecord.from_json((folder / "record.json").read_text()) == a.record("pruned")
@@ -221,7 +223,7 @@ def test_the_measured_bytes_are_the_exported_bytes(a: Watched, tmp_path: Path, n
 
 
 def test_accuracy_is_that_of_the_file(a: Watched) -> None:
-    inputs, targets = validation(a.study)
+    inputs, targets = split(a.study)
     for name in ("base", "int8", "pruned", "untaught"):
         record = a.record(name)
         session = onnxruntime.InferenceSession(record.artifact, providers=["CPUExecutionProvider"])
@@ -259,7 +261,7 @@ def run_alone(file: Path, inputs: np.ndarray, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["base", "int8"])
 def test_the_file_runs_with_onnxruntime_alone(a: Watched, tmp_path: Path, name: str) -> None:
-    inputs, targets = validation(a.study)
+    inputs, targets = split(a.study)
     path = a.study.best(trial=a.numbers[name]).export(tmp_path / "student.onnx")
     found = run_alone(path, inputs, tmp_path)
     assert found["type"] == "tensor(float)"
@@ -312,12 +314,11 @@ def test_a_finished_study_says_so_and_computes_nothing(a: Watched) -> None:
 
 
 def test_the_same_seed_gives_the_same_students(a: Watched, b: Watched) -> None:
-    for name in ("base", "int8", "pruned", "untaught", "dominated"):
+    for name in b.numbers:
         assert b.record(name).value("accuracy") == a.record(name).value("accuracy")
         assert b.record(name).value("log_loss") == pytest.approx(a.record(name).value("log_loss"), rel=1e-6)
         assert b.stages(name)["distill"].key == a.stages(name)["distill"].key
     assert b.record("base").artifact_sha256 == a.record("base").artifact_sha256
-    assert b.calls == a.calls
 
 
 def test_an_untaught_student_does_not_depend_on_the_teacher(a: Watched, other_teacher: Watched) -> None:
@@ -339,8 +340,8 @@ def test_what_cannot_fit_costs_no_training(a: Watched) -> None:
     assert not record.began_training
     assert [s.stage for s in record.stages] == ["screen"]
     (violation,) = record.violations
-    assert violation.constraint == "params <= 4000"
-    assert violation.amount == violation.value - 4000 > 0
+    assert violation.constraint == "params <= 10000"
+    assert violation.amount == violation.value - 10000 > 0
     assert record.value("latency_ms@cpu_1_thread") > 0  # what is known is kept
     assert record.artifact is None
 
@@ -367,8 +368,8 @@ def test_optuna_opens_the_ledger(a: Watched) -> None:
     base = study.trials[a.numbers["base"]]
     assert base.params == BASE
     assert base.values == [a.record("base").value("accuracy"), a.record("base").value("latency_ms@cpu_1_thread")]
-    assert base.constraints["params <= 4000"] < 0
-    assert study.trials[a.numbers["too big"]].constraints["params <= 4000"] > 0
+    assert base.constraints["params <= 10000"] < 0
+    assert study.trials[a.numbers["too big"]].constraints["params <= 10000"] > 0
     assert json.loads(base.user_attrs[RECORD_KEY])["outcome"] == "measured"
 
 
@@ -402,7 +403,7 @@ def test_status_counts(a: Watched) -> None:
 
 
 def test_the_reference_point_is_the_majority_guess_and_the_teachers_cost(a: Watched) -> None:
-    _, targets = validation(a.study)
+    _, targets = split(a.study)
     accuracy, latency = a.study.reference_point or []
     assert accuracy == pytest.approx(np.bincount(targets).max() / len(targets))
     teacher = a.study.ledger.attr("autokd:facts")["teacher"]["measurements"]
@@ -434,20 +435,22 @@ def test_confirm_reads_the_test_split_once(other_teacher: Watched, monkeypatch: 
 
 def test_finish_makes_a_confirmed_child(other_teacher: Watched, tmp_path: Path) -> None:
     study, number = other_teacher.study, other_teacher.numbers["base"]
-    child = study.finish(number, 3000)
+    child = study.finish(number, 9000)
     facts = study.trial(child)
     assert (facts["parent"], facts["outcome"], facts["state"]) == (number, "measured", "COMPLETE")
-    assert facts["notes"]["trained_on"] == 3000
-    assert facts["confirmed"]["accuracy"] > 0.3
+    assert facts["notes"]["trained_on"] == 9000
+    inputs, targets = split(study, "test")
+    scores = onnxruntime.InferenceSession(facts["artifact"]).run(None, {"input": inputs})[0]
+    assert facts["confirmed"]["accuracy"] == pytest.approx((scores.argmax(1) == targets).mean())
     assert facts["params"] == dict(other_teacher.record("base").params)
     assert facts["artifact_sha256"] != other_teacher.record("base").artifact_sha256
     best = study.best(trial=child)
     receipt = read_receipt(best.export(tmp_path / "s.onnx").with_suffix(".receipt.json"))
-    assert (receipt["parent"], receipt["trained_on"]) == (number, 3000)
+    assert (receipt["parent"], receipt["trained_on"]) == (number, 9000)
     assert receipt["confirmed_on_test"]["accuracy"] == facts["confirmed"]["accuracy"]
     frozen = optuna.load_study(study_name="other", storage=study.ledger.url).trials[child]
     assert frozen.values == list(best.values.values())
-    assert frozen.constraints["params <= 4000"] < 0
+    assert frozen.constraints["params <= 10000"] < 0
     log_loss = {m["metric"]: m["value"] for m in facts["measurements"]}["log_loss"]
     assert log_loss < other_teacher.record("base").value("log_loss")  # it was far from trained
 
@@ -485,6 +488,7 @@ def test_a_changed_file_is_not_exported(b: Watched, tmp_path: Path) -> None:
 def test_gc_keeps_the_front_and_drops_the_rest(b: Watched, tmp_path: Path) -> None:
     study = b.study
     before = study.front()
+    assert b.numbers["dominated"] not in [m.number for m in before]
     store = StageStore(study.home / "stages")
     many = len(store.entries())
     assert study.gc() > 0
@@ -495,7 +499,7 @@ def test_gc_keeps_the_front_and_drops_the_rest(b: Watched, tmp_path: Path) -> No
         assert study.best(trial=member.number).export(tmp_path / f"{member.number}.onnx").exists()
     with pytest.raises(StudyError, match="must be there"):
         study.best(trial=b.numbers["dominated"]).export(tmp_path / "gone.onnx")
-    assert len(study.ledger.trials()) == len(CANDIDATES)
+    assert len(study.ledger.trials()) == len(b.numbers)
     assert study.gc() == 0
     child = study.finish(before[0].number, 640)  # the front's weights are kept too
     assert study.trial(child)["parent"] == before[0].number
@@ -560,7 +564,7 @@ def test_pictures_in_bytes_end_to_end(pictures: Watched, tmp_path: Path, name: s
     assert record.outcome == Outcome.MEASURED, record.detail
     assert record.value("accuracy") > 0.5
     path = pictures.study.best(trial=pictures.numbers[name]).export(tmp_path / "s.onnx")
-    inputs, targets = validation(pictures.study)
+    inputs, targets = split(pictures.study)
     assert inputs.dtype == np.uint8
     assert inputs.shape[1:] == (3, 8, 8)
     assert (inspect(path).input_dtype, inspect(path).input_shape) == ("uint8", (3, 8, 8))
@@ -616,7 +620,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 def test_a_table_with_categories_end_to_end(table: Watched, tmp_path: Path, name: str) -> None:
     record = table.record(name)
     assert record.outcome == Outcome.MEASURED, record.detail
-    inputs, targets = validation(table.study)
+    inputs, targets = split(table.study)
     assert record.value("accuracy") > max(0.75, np.bincount(targets).max() / len(targets) + 0.05)
     path = table.study.best(trial=table.numbers[name]).export(tmp_path / "s.onnx")
     assert inputs.shape[1:] == (3,)
