@@ -82,6 +82,10 @@ def watching() -> Iterator[Any]:
     bar = Bar()
     try:
         yield bar
+    except KeyboardInterrupt:
+        bar.end()
+        say("Interrupted. What is finished is kept: `autokd resume STUDY`, or the same command again, goes on.")
+        raise typer.Exit(130) from None
     finally:
         bar.end()
 
@@ -378,7 +382,7 @@ def main() -> None:
         say(f"error: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
-        say("Interrupted. Nothing is lost: `autokd resume STUDY` goes on.")
+        say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)

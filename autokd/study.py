@@ -269,7 +269,7 @@ class Study:
             known = dict(self.ledger.attr(CONFIRMED_KEY, {}))
             for member, values in confirm(self.plan, self.home, waiting, tell):
                 known[str(member.number)] = values
-            self.ledger.set_attr(CONFIRMED_KEY, known)
+                self.ledger.set_attr(CONFIRMED_KEY, known)  # one by one: none is read twice when a later one fails
         return self.front()
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -42,6 +42,7 @@ class Setup:
         teacher: Fingerprint of the teacher, or ``None``.
         banks: Folder of the teacher's outputs, by augmentation.
         validation: File of the teacher's logits on the validation split, or ``None``.
+        folder: Where the driver was started: a person's own modules lie there.
     """
 
     plan: str
@@ -50,6 +51,7 @@ class Setup:
     teacher: str | None = None
     banks: Mapping[str, str] = field(default_factory=dict)
     validation: str | None = None
+    folder: str = field(default_factory=lambda: str(Path.cwd()))
 
 
 @dataclass

@@ -60,6 +60,8 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
     except UserError as error:
         say({"fatal": [error.law, str(error.value), error.mend]})
         return
+    if Path(parts.setup.folder).is_dir():  # Ray starts its workers elsewhere
+        os.chdir(parts.setup.folder)
     say({"ready": os.getpid()})
     while True:
         job = jobs.get()

@@ -15,6 +15,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Tune's would end the search as if it were finished
 os.environ.setdefault("RAY_worker_niceness", "0")  # timings run below the actors: they must not be the nicest
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -98,7 +99,8 @@ class RayRunner:
                 ),
             )
             try:
-                tuner.fit()
+                with contextlib.suppress(_OutOfTime):
+                    tuner.fit()
             finally:
                 driver.interrupt_all()
         if driver.fatal:

@@ -18,6 +18,7 @@ import onnxruntime
 import optuna
 import pytest
 import torch
+from filelock import FileLock
 
 from autokd.api import verify_file
 from autokd.config import from_dict
@@ -503,6 +504,29 @@ def test_gc_keeps_the_front_and_drops_the_rest(b: Watched, tmp_path: Path) -> No
     assert study.gc() == 0
     child = study.finish(before[0].number, 640)  # the front's weights are kept too
     assert study.trial(child)["parent"] == before[0].number
+
+
+def test_gc_keeps_away_from_a_live_driver(other_teacher: Watched) -> None:
+    with FileLock(other_teacher.study.home / "driver.lock"):
+        with pytest.raises(StudyError, match="one live driver"):
+            other_teacher.study.gc()
+
+
+def test_what_was_confirmed_stays_so_when_a_later_one_fails(table: Watched) -> None:
+    study = table.study
+    members = study.front() + [m for m in study.members() if m.number not in {f.number for f in study.front()}]
+    good, bad = members[0], members[1]
+
+    def broken(*a: Any) -> Iterator[tuple[Any, dict[str, float]]]:
+        yield good, {"accuracy": 0.5, "accuracy_se": 0.1}
+        raise StudyError(f"the file of trial {bad.number} must be there", "nothing")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(confirm, "confirm", broken)
+        with pytest.raises(StudyError):
+            study.confirm()
+    assert study.ledger.attr("autokd:confirmed") == {str(good.number): {"accuracy": 0.5, "accuracy_se": 0.1}}
+    study.ledger.set_attr("autokd:confirmed", {})
 
 
 # ----------------------------------------------------------------------------------------------- the stage store

@@ -79,7 +79,7 @@ def moody(name: str, moods: list[str]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished search over every mood, two at a time."""
-    import conftest
+    import support
 
     folder = tmp_path_factory.mktemp("faults")
     (folder / "faulty.py").write_text(FAMILY)
@@ -90,8 +90,8 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Study:
         "budget": {"trials": 50, "trial_s": 10, "failures_in_a_row": 50},
         "resources__memory_gb": 1.0,
     }
-    conftest.write_study(folder, conftest.tiny(**changes))
-    ran = conftest.run_process("search", "study.yaml", "--json", cwd=folder, timeout=200)
+    support.write_study(folder, support.tiny(**changes))
+    ran = support.run_process("search", "study.yaml", "--json", cwd=folder, timeout=200)
     assert ran.code == 0, ran.stderr
     return Study.open("tiny", f"sqlite:///{folder / 'autokd.db'}")
 
@@ -134,7 +134,7 @@ def test_only_what_began_training_counts(faults: Study) -> None:
     began = [m for m in EXPECTED if not m.startswith("early_")]
     assert status["counted"] == len(began)
     assert status["state"] == f"finished: all {len(EXPECTED)} candidates of the space were evaluated"
-    assert [m.params["mood"] for m in faults.front()][0] in ("good", "prints")
+    assert next(m.params["mood"] for m in faults.front()) in ("good", "prints")
 
 
 def test_same_failure_again_and_again_stops_the_study(

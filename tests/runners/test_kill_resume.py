@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import support
 
-import conftest
 from autokd.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Candidate, Outcome, TrialRecord
@@ -27,7 +29,7 @@ from torch import nn
 HERE = Path(__file__).parent
 
 class Held(nn.Module):
-    """Trains like any other, but stands still at a step while a file says so; every step leaves a line."""
+    """Trains like any other, but stands still at the step a file names, while it is there; every step leaves a line."""
 
     def __init__(self, who, features, classes):
         super().__init__()
@@ -41,7 +43,7 @@ class Held(nn.Module):
                 file.write(f"{os.getpid()}\\n")
             time.sleep(0.02)
             hold = HERE / f"hold-{self.who}"
-            if self.steps == 44 and hold.exists():
+            if hold.exists() and hold.read_text() == str(self.steps):
                 (HERE / f"reached-{self.who}").touch()
                 while hold.exists():
                     time.sleep(0.02)
@@ -70,8 +72,9 @@ class Life:
     """A study's folder, and what was seen of it along the way."""
 
     folder: Path
+    temporary: str
     seen: dict[str, Seen] = field(default_factory=dict)
-    ran: dict[str, conftest.Ran] = field(default_factory=dict)
+    ran: dict[str, support.Ran] = field(default_factory=dict)
     orphans: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -85,9 +88,13 @@ class Life:
         values = {t.number: t.values for t in trials if t.state.name == "COMPLETE"}
         self.seen[name] = Seen(records, values, study.status())
 
-    def hold(self, who: str) -> None:
-        (self.folder / f"reached-{who}").unlink(missing_ok=True)
-        (self.folder / f"hold-{who}").touch()
+    def hold(self, *whos: str, step: int = 44) -> None:
+        """Make these stand still at a step, counted in their own process."""
+        for who in whos:
+            (self.folder / f"reached-{who}").unlink(missing_ok=True)
+            part = self.folder / f"part-{who}"
+            part.write_text(str(step))
+            part.replace(self.folder / f"hold-{who}")
 
     def release(self) -> None:
         for file in self.folder.glob("hold-*"):
@@ -121,19 +128,18 @@ class Life:
 
     def processes(self) -> list[psutil.Process]:
         """By the folder for temporary files that every process of this study inherits."""
-        mark = str(self.folder / "tmp")
         found = []
         for process in psutil.process_iter():
             try:
                 alive = process.status() != psutil.STATUS_ZOMBIE
-                if alive and process.environ().get("AUTOKD_TEST_MARK") == mark:
+                if alive and process.environ().get("TMPDIR") == self.temporary:
                     found.append(process)
             except psutil.Error:
                 continue
         return found
 
     def start(self, *args: str) -> subprocess.Popen[str]:
-        return conftest.start(*args, cwd=self.folder, AUTOKD_TEST_MARK=str(self.folder / "tmp"))
+        return support.start(*args, cwd=self.folder, TMPDIR=self.temporary)
 
     def kill(self, process: subprocess.Popen[str], name: str) -> None:
         process.kill()
@@ -143,43 +149,37 @@ class Life:
 
     def end(self, process: subprocess.Popen[str], name: str, timeout: float = 120) -> None:
         out, err = process.communicate(timeout=timeout)
-        self.ran[name] = conftest.Ran(process.returncode, out, err)
+        self.ran[name] = support.Ran(process.returncode, out, err)
         self.look(name)
 
 
-def new_life(folder: Path, **changes: Any) -> Life:
+@contextmanager
+def new_life(folder: Path, **changes: Any) -> Iterator[Life]:
+    """A study file in a folder; afterwards nothing of it runs."""
     (folder / "held.py").write_text(FAMILY)
-    changes = {
-        "space": {
-            "family": "held:factory",
-            "parameters": {"who": {"choice": ["a", "b", "c", "d"], "stage": "build"}},
-        },
-        "teacher": {"family": "held:factory", "params": {"who": "teacher"}, "training": {"epochs": 12, "batch_size": 64}},
-        "training__epochs": 12,
-        "runner": "local",
-        "budget": {"trials": 3},
-        **changes,
-    }
-    conftest.write_study(folder, conftest.tiny(**changes))
-    return Life(folder)
-
-
-def finish_life(life: Life) -> Iterator[Life]:
-    try:
-        yield life
-    finally:
-        life.release()
-        for process in life.processes():
-            process.kill()
+    space = {"family": "held:factory", "parameters": {"who": {"choice": ["a", "b", "c", "d"], "stage": "build"}}}
+    teacher = {"family": "held:factory", "params": {"who": "teacher"}, "training": {"epochs": 12, "batch_size": 64}}
+    known: dict[str, Any] = {"training__epochs": 12, "runner": "local", "budget": {"trials": 3}}
+    support.write_study(folder, support.tiny(space=space, teacher=teacher, **(known | changes)))
+    with tempfile.TemporaryDirectory(prefix="ak-", dir="/tmp") as temporary:  # short: Ray puts its sockets there
+        life = Life(folder, temporary)
+        try:
+            yield life
+        finally:
+            life.release()
+            for process in life.processes():
+                process.kill()
 
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     """The whole story, told once; the tests look at its moments."""
-    life = new_life(tmp_path_factory.mktemp("life"))
-    telling = finish_life(life)
-    next(telling)
+    with new_life(tmp_path_factory.mktemp("life")) as life:
+        tell(life)
+        yield life
 
+
+def tell(life: Life) -> None:
     life.hold("teacher")
     process = life.start("search", "study.yaml")
     life.wait("teacher", process=process)
@@ -187,17 +187,20 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 
     life.release()
     process = life.start("resume", "tiny")
-    while not (process.poll() is not None or life.folder.joinpath(".autokd/studies/tiny/trials/00000/record.json").exists()):
+    while not (
+        process.poll() is not None or life.folder.joinpath(".autokd/studies/tiny/trials/00000/record.json").exists()
+    ):
         time.sleep(0.02)
-    for who in "abcd":
-        life.hold(who)
-    life.wait(*"abcd", process=process)
-    life.ran["second driver"] = conftest.run_process("resume", "tiny", "--set", "budget.trials=99", cwd=life.folder)
+    life.hold(*"abcd")
+    who = life.wait(*"abcd", process=process)
+    life.ran["second driver"] = support.run_process("resume", "tiny", "--set", "budget.trials=99", cwd=life.folder)
     life.look("second driver")
     life.kill(process, "killed in trial")
 
+    life.release()
+    life.hold(who, step=2)
     process = life.start("resume", "tiny")
-    who = life.wait(*"abcd", process=process)
+    life.wait(who, process=process)
     os.kill(life.steps(who)[-1], signal.SIGKILL)
     life.release()
     life.end(process, "worker killed")
@@ -206,8 +209,6 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     life.end(process, "finished")
     process = life.start("resume", "tiny", "--set", "budget.trials=+1")
     life.end(process, "one more")
-    yield life
-    telling.close()
 
 
 def test_resume_finishes_the_teacher_from_its_checkpoint(life: Life) -> None:
@@ -292,10 +293,8 @@ def test_resume_of_a_finished_study_says_so(life: Life) -> None:
 
 
 def test_ctrl_c_leaves_a_clean_ledger(tmp_path: Path) -> None:
-    life = new_life(tmp_path)
-    for life in finish_life(life):
-        for who in "abcd":
-            life.hold(who)
+    with new_life(tmp_path) as life:
+        life.hold(*"abcd")
         process = life.start("search", "study.yaml")
         life.wait(*"abcd", process=process)
         process.send_signal(signal.SIGINT)
@@ -313,17 +312,17 @@ def test_ctrl_c_leaves_a_clean_ledger(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ray(tmp_path: Path) -> None:
     """The same under Ray: driver killed in a trial, its worker killed, then the end; Ray's own processes included."""
-    life = new_life(tmp_path, runner="ray", budget={"trials": 2})
-    for life in finish_life(life):
-        for who in "abcd":
-            life.hold(who)
+    with new_life(tmp_path, runner="ray", budget={"trials": 2}) as life:
+        life.hold(*"abcd")
         process = life.start("search", "study.yaml")
-        life.wait(*"abcd", process=process)
+        who = life.wait(*"abcd", process=process)
         life.kill(process, "killed")
         assert life.orphans["killed"] == []
 
+        life.release()
+        life.hold(who, step=2)
         process = life.start("resume", "tiny")
-        who = life.wait(*"abcd", process=process)
+        life.wait(who, process=process)
         os.kill(life.steps(who)[-1], signal.SIGKILL)
         life.release()
         life.end(process, "ended")
