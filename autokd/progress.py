@@ -131,6 +131,7 @@ class Bar:
             self.bar = None
         elif self.driver is not None:
             self._line(f"search: {self._story()}")
+            self.driver = None
 
     def _bar(self) -> Progress:
         if self.bar is None:

@@ -210,6 +210,16 @@ def doctor(found: Mapping[str, Any]) -> None:
     rows([(("ok    " if c["ok"] else "FAILED") + " " + c["name"], c["detail"]) for c in found["checks"]], "checks")
 
 
+def _span(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
 def preflight(plan: Plan, found: Preflight) -> None:
     """The pre-flight in words."""
     size = "infinite" if math.isinf(found.space_size) else f"{found.space_size:.3g}"
@@ -221,7 +231,7 @@ def preflight(plan: Plan, found: Preflight) -> None:
     pairs += [("refused by", f"{c}: {share:.0%}") for c, share in found.refused.items() if share]
     pairs += [("cannot be built", f"{times} times: {reason}") for reason, times in found.failed.items()]
     pairs.append(("one training", f"about {found.train_s:.1f} CPU s"))
-    total = "until stopped" if math.isinf(found.total_s) else f"about {found.total_s / 60:.1f} min, teacher not counted"
+    total = "until stopped" if math.isinf(found.total_s) else f"about {_span(found.total_s)}, teacher not counted"
     pairs.append(("search", total))
     pairs.append(("disk", number(found.disk_bytes, "bytes")))
     rows(pairs, f"pre-flight of {plan.config.name}")

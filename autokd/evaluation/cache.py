@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -37,7 +38,8 @@ class StageStore:
         folder = self.path(stage, key)
         result = read_json(folder / RESULT)
         if result is not None:
-            os.utime(folder)
+            with contextlib.suppress(FileNotFoundError):  # shrunk away this very moment: the next stage will miss it
+                os.utime(folder)
         return result
 
     @contextmanager
@@ -91,7 +93,7 @@ class StageStore:
 
     def shrink(self, max_bytes: int, young_s: float = 600.0) -> int:
         """Drop the entries that were not used for longest until the store fits; never one used in the last minutes."""
-        ages = sorted((p.stat().st_mtime, folder_bytes(p), p) for p in self.entries() if not p.name.endswith(".work"))
+        ages = sorted((p.stat().st_mtime, folder_bytes(p), p) for p in self.entries())
         total = sum(size for _, size, _ in ages)
         freed = 0
         for used, size, entry in ages:

@@ -26,6 +26,8 @@ from autokd.trial import ParamValue, Stage
 
 TRIALS = 24
 TIMED_STEPS = 12
+SCREENS = 3
+"""What a trial does beside training (screen, export, quantize, verify, time) takes about so many screens."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def preflight(
     tell: Callable[[str, float | None], None],
 ) -> Preflight:
     """All of it; a few seconds. See :func:`probe`."""
+    began = time.perf_counter()
     found, failed = probe(plan, screen, TRIALS, tell)
+    each = (time.perf_counter() - began) / (len(found) + sum(failed.values()))
     refuse_impossible(plan, found, failed)
     names = sorted({name for p in found for name in p.costs})
     spans = {n: (min(p.costs[n] for p in found), max(p.costs[n] for p in found)) for n in names}
@@ -179,7 +183,7 @@ def preflight(
     seconds = train_seconds(plan, parts, middle.params)
     budget = plan.config.budget
     total = min(
-        (budget.trials or math.inf) * seconds / concurrency,
+        (budget.trials or math.inf) * (seconds / concurrency + SCREENS * each),  # only training runs side by side
         budget.wall_s or math.inf,
         (budget.cpu_s or math.inf) / concurrency,
     )

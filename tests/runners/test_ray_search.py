@@ -146,10 +146,10 @@ def test_nothing_listens_beyond_loopback(searched: tuple[autokd.Study, Spy]) -> 
 def test_the_clock_ends_a_search(searched: tuple[autokd.Study, Spy]) -> None:
     first, _ = searched
     raw = study_file(first.home.parents[2]) | {"name": "in a hurry"}
-    raw["budget"] = {"trials": None, "wall_s": 12, "trial_s": 120}
+    raw["budget"] = {"trials": None, "wall_s": 6, "trial_s": 120}
     raw["training"] = {"samples": 50_000_000, "batch_size": 64, "views": 1}
     study = autokd.search(raw)  # finds the teacher that the first search trained
-    assert study.status()["state"] == "finished: the budget of 12 seconds is spent"
+    assert study.status()["state"] == "finished: the budget of 6 seconds is spent"
     assert study.running() == []
     assert study.status()["outcomes"]["failed"] == 0
 
