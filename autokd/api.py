@@ -16,10 +16,11 @@ from typing import Any
 from autokd import registry
 from autokd.config import StudyConfig, from_dict, from_yaml
 from autokd.errors import ConfigError, HardwareError, StudyError, nearest
-from autokd.ledger import Ledger, check_place, storage_url
-from autokd.plan import Plan, make_plan
+from autokd.folders import home_of, new_home, writable
+from autokd.ledger import Ledger, check_place, list_studies, storage_url
+from autokd.plan import Plan, difference, make_plan
 from autokd.progress import Watcher
-from autokd.study import Study, difference, home_of, list_studies, new_home, writable
+from autokd.study import Study
 
 SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
 

@@ -76,7 +76,7 @@ def receipt(study: Study, member: Member, path: Path) -> dict[str, Any]:
         },
         "data_sha256": data.get("fingerprint"),
         "teacher_sha256": teacher.get("fingerprint"),
-        "host": describe_host(),
+        "host": facts.get("host") or describe_host(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
         "command": shlex.join(words),

@@ -21,6 +21,7 @@ from autokd.trial import RECORD_KEY, Outcome, ParamValue, TrialRecord
 
 DEFAULT_URL = "sqlite:///autokd.db"
 CONFIG_KEY = "autokd:plan"
+STATE_KEY = "autokd:state"
 STATES = {
     Outcome.MEASURED: TrialState.COMPLETE,
     Outcome.INFEASIBLE: TrialState.PRUNED,
@@ -233,3 +234,21 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         return TrialRecord.from_json(text)
     except (ValueError, TypeError, KeyError, json.JSONDecodeError):
         return None
+
+
+def list_studies(storage: str | None = None) -> list[dict[str, Any]]:
+    """Name, state and counts of every autokd study in a ledger."""
+    url = storage_url(storage)
+    connection = connect(url)
+    with storage_errors(url):
+        summaries = optuna.get_all_study_summaries(connection)
+    return [
+        {
+            "name": s.study_name,
+            "state": s.user_attrs.get(STATE_KEY),
+            "trials": s.n_trials,
+            "begun": s.datetime_start.isoformat() if s.datetime_start else None,
+        }
+        for s in summaries
+        if CONFIG_KEY in s.user_attrs
+    ]

@@ -145,3 +145,16 @@ def _limits(profiles: tuple[HardwareProfile, ...], stated: set[str]) -> list[Con
             if constraint.name not in stated:
                 found.append(constraint)
     return found
+
+
+def difference(old: Plan, new: Plan) -> str:
+    """The dotted names of what two plans differ in, for an error message."""
+
+    def flat(value: Any, path: str = "") -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {k: v for key, below in value.items() for k, v in flat(below, f"{path}.{key}".strip(".")).items()}
+        return {path: value}
+
+    before, after = flat(json.loads(old.fingerprint())), flat(json.loads(new.fingerprint()))
+    names = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    return ", ".join(n.removeprefix("config.") for n in names[:6]) + (", ..." if len(names) > 6 else "")

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-from filelock import FileLock, Timeout
-
 from autokd import __version__, registry, results
 from autokd.errors import StorageError, StudyError
-from autokd.files import disk_bytes, read_json, write_json
+from autokd.files import read_json
+from autokd.folders import drop_rest, home_of, keep_within, writable
 from autokd.hardware.profile import check_host
-from autokd.ledger import CONFIG_KEY, Ledger, record_of, shown_url, sqlite_file, storage_url
+from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, sqlite_file, storage_url
+from autokd.live import driving, is_live
 from autokd.plan import Plan
 from autokd.progress import Silent, Watcher
 from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
@@ -33,12 +26,6 @@ if TYPE_CHECKING:
 
 FACTS_KEY = "autokd:facts"
 HOME_KEY = "autokd:home"
-STATE_KEY = "autokd:state"
-DRIVER_KEY = "autokd:driver"
-OWNER = "ledger.json"
-"""File in a study's folder that names the ledger it belongs to."""
-BEAT_S = 20.0
-"""How often a live driver says so in the ledger; silence of six beats means that it died."""
 
 
 class Study:
@@ -110,7 +97,7 @@ class Study:
             UserError: Data, teacher or device cannot serve; another driver is at work.
         """
         watcher = watcher or Silent()
-        with self._driving():
+        with driving(self.ledger, self.home):
             text = self.plan.to_json()
             if text != self.ledger.attr(CONFIG_KEY):
                 self.ledger.set_attr(CONFIG_KEY, text)
@@ -144,6 +131,9 @@ class Study:
             self.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
         self.ledger.set_attr(STATE_KEY, "searching")
         driver = Driver(self.ledger, self.plan, self.home)
+        if self.plan.config.sampler.startswith("nni:"):
+            text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
+            watcher.tell(f"note: {self.plan.config.sampler} {text}", None)
         watcher.begin(driver, self)
         driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
         runner = registry.load("runners", self.plan.config.runner)()
@@ -165,58 +155,15 @@ class Study:
         if overrides:
             self.plan = self.plan.with_overrides(overrides)
 
-    def live(self) -> bool:
-        """Whether a driver is at work: its heartbeat is young and, on this host, its process is there."""
-        driver = self.ledger.attr(DRIVER_KEY) or {}
-        if time.time() - driver.get("beat", 0) > 6 * BEAT_S:
-            return False
-        return driver.get("host") != socket.gethostname() or psutil.pid_exists(driver.get("pid", -1))
-
     @property
     def state(self) -> str:
         """``preparing``, ``searching``, ``finished: ...``, ``stopped`` or ``interrupted``, by whatever it was."""
         stated = str(self.ledger.attr(STATE_KEY))
-        return "interrupted" if stated in ("created", "preparing", "searching") and not self.live() else stated
-
-    @contextmanager
-    def _driving(self) -> Iterator[None]:
-        """One live driver: a file lock on this host (the system frees a dead one's), a heartbeat across hosts."""
-        host = socket.gethostname()
-        other = self.ledger.attr(DRIVER_KEY) or {}
-        far = other.get("host") not in (None, host) and time.time() - other.get("beat", 0) < 6 * BEAT_S
-        if far:
-            raise StudyError(
-                "a study must have one live driver", f"one on {other['host']}", "Wait for it or stop it there."
-            )
-        with driver_lock(self.home, f"process {other.get('pid', '?')}"), self._beating(host):
-            yield
-
-    @contextmanager
-    def _beating(self, host: str) -> Iterator[None]:
-        stop = threading.Event()
-
-        def beat() -> None:
-            while True:
-                self.ledger.set_attr(DRIVER_KEY, {"host": host, "pid": os.getpid(), "beat": time.time()})
-                if stop.wait(BEAT_S):
-                    return
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(timeout=5)
-            with suppress(StorageError):
-                self.ledger.set_attr(DRIVER_KEY, {})
+        return "interrupted" if stated in ("created", "preparing", "searching") and not is_live(self.ledger) else stated
 
     def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
         watcher.trial(number, record)
-        if number % 20 == 19:
-            from autokd.evaluation.cache import StageStore
-
-            StageStore(self.home / "stages").shrink(int(self.plan.config.storage.max_gb * 1e9))
+        keep_within(self.home, self.plan.config.storage.max_gb * 1e9, self._fronts())
 
     # ---------------------------------------------------------------------------------------------- results
 
@@ -291,7 +238,7 @@ class Study:
     def running(self) -> list[dict[str, Any]]:
         """What runs now: trial number, stage, samples."""
         found: list[dict[str, Any]] = []
-        if not self.live():
+        if not is_live(self.ledger):
             return found
         for trial in self.ledger.trials():
             if trial.state.name == "RUNNING":
@@ -360,7 +307,7 @@ class Study:
         from autokd.evaluation.stages import TrialDir
         from autokd.evaluation.threads import torch_threads
 
-        with self._driving():
+        with driving(self.ledger, self.home):
             member = self.best(trial=number).member
             child = len(self.ledger.trials())
             parts = Parts.open(self.home)
@@ -379,26 +326,18 @@ class Study:
             self.ledger.set_attr(CONFIRMED_KEY, known)
             return child
 
+    def _fronts(self) -> list[Member]:
+        """The front by the objectives and by every profile: what is never dropped."""
+        return [m for profile in (None, *(p.name for p in self.plan.profiles)) for m in self.front(profile)]
+
     def gc(self) -> int:
         """Drop every file but those of the front, on every profile (and the ledger); returns the bytes freed.
 
         Raises:
             StudyError: A live driver is at work in the study's folder.
         """
-        from autokd.evaluation.cache import StageStore
-
-        with self._driving():
-            store = StageStore(self.home / "stages")
-            best = [m for profile in (None, *(p.name for p in self.plan.profiles)) for m in self.front(profile)]
-            keep = [store.path(s.stage, s.key) for m in best for s in m.record.stages]
-            kept = {f"{m.number:05d}" for m in best}
-            before = disk_bytes(self.home)
-            for folder in (self.home / "trials").glob("*"):
-                if folder.name not in kept:
-                    for heavy in (*folder.glob("*.onnx"), *folder.glob("*.npy")):
-                        heavy.unlink()
-            store.drop(keep)
-            return before - disk_bytes(self.home)
+        with driving(self.ledger, self.home):
+            return drop_rest(self.home, self._fronts())
 
 
 class Student:
@@ -425,121 +364,3 @@ class Student:
         from autokd.handover import hand_over
 
         return hand_over(self.study, self.member, Path(path))
-
-
-def home_of(plan: Plan, url: str) -> Path:
-    """The folder of a study: ``storage.path``, else ``.autokd`` beside a SQLite ledger, else here."""
-    file = sqlite_file(url)
-    base = (
-        Path(plan.config.storage.path)
-        if plan.config.storage.path
-        else (file.parent if file else Path.cwd()) / ".autokd"
-    )
-    return base.absolute() / "studies" / plan.config.name
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """What a disk says, as one clear StorageError."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.errno is None:
-            raise
-        mend = "Free some space, or set storage.path to a folder that can be written."
-        raise StorageError("the study's folder must be writable", f"{folder}: {error.strerror}", mend) from None
-
-
-def list_studies(storage: str | None = None) -> list[dict[str, Any]]:
-    """Name, state and counts of every autokd study in a ledger."""
-    import optuna
-
-    from autokd.ledger import connect, storage_errors
-
-    url = storage_url(storage)
-    connection = connect(url)
-    with storage_errors(url):
-        summaries = optuna.get_all_study_summaries(connection)
-    return [
-        {
-            "name": s.study_name,
-            "state": s.user_attrs.get(STATE_KEY),
-            "trials": s.n_trials,
-            "begun": s.datetime_start.isoformat() if s.datetime_start else None,
-        }
-        for s in summaries
-        if CONFIG_KEY in s.user_attrs
-    ]
-
-
-def difference(old: Plan, new: Plan) -> str:
-    """The dotted names of what two plans differ in, for an error message."""
-
-    def flat(value: Any, path: str = "") -> dict[str, Any]:
-        if isinstance(value, dict):
-            return {k: v for key, below in value.items() for k, v in flat(below, f"{path}.{key}".strip(".")).items()}
-        return {path: value}
-
-    before, after = flat(json.loads(old.fingerprint())), flat(json.loads(new.fingerprint()))
-    names = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    return ", ".join(n.removeprefix("config.") for n in names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-@contextmanager
-def driver_lock(home: Path, other: str) -> Iterator[None]:
-    """A study's folder, locked against other drivers on this host; the system frees a dead one's lock.
-
-    Raises:
-        StudyError: ``other`` holds it.
-        StorageError: The folder cannot be written.
-    """
-    lock = FileLock(home / "driver.lock")
-    with writable(home):
-        home.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            mend = "Wait for it, or end it with Ctrl-C; `autokd status` watches it."
-            raise StudyError("a study must have one live driver", f"another, {other}", mend) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def new_home(home: Path, url: str) -> Iterator[Path]:
-    """The folder of a study to be, locked; an error inside leaves nothing of it behind.
-
-    What a study of this name left there whose ledger is gone is cleared away, except the stage store: its results hold
-    for whoever asks for the same.
-
-    Raises:
-        StudyError: It belongs to a study in another ledger, or another process is making the same study.
-        StorageError: The folder cannot be written.
-    """
-    root, place = home.parent.parent, str(sqlite_file(url) or shown_url(url))
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
-    try:
-        with driver_lock(home, "which is about to make it"):
-            owner = str(read_json(home / OWNER, {}).get("ledger", place))
-            if owner != place and ("://" in owner or Path(owner).exists()):
-                mend = "Give this one another `name`, or set storage.path."
-                raise StudyError("a study's folder must be its own", f"{home}, which belongs to {owner}", mend)
-            for left in ("trials", "preflight"):
-                shutil.rmtree(home / left, ignore_errors=True)
-            with writable(home):
-                write_json(home / OWNER, {"ledger": place})
-            yield home
-    except BaseException:
-        if home in made:
-            shutil.rmtree(home, ignore_errors=True)
-        if root in made and not (root / "data").exists():  # downloads are kept
-            shutil.rmtree(root, ignore_errors=True)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-__all__: Sequence[str] = ("Student", "Study", "difference", "home_of", "list_studies")

@@ -36,7 +36,7 @@ def number(value: float | None, unit: str, spread: float | None = None) -> str:
         text = f"{value:.1%}" if spread is None else f"{value:.1%} ± {spread:.1%}"
         return text
     elif unit == "ms":
-        text = f"{value * 1e3:.3g} µs" if value < 1 else f"{value:.3g} ms"
+        text = f"{digits(value * 1e3)} µs" if value < 1 else f"{digits(value)} ms"
         return text if spread is None else f"{text} ± {spread:.1%}"
     elif unit == "":
         text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
@@ -44,6 +44,11 @@ def number(value: float | None, unit: str, spread: float | None = None) -> str:
     else:
         return f"{value:.4g} {unit}" if spread is None else f"{value:.4g} ± {spread:.2g} {unit}"
     return text
+
+
+def digits(value: float) -> str:
+    """Three significant digits, zeros too, so that columns compare: ``8.00``, ``17.4``, ``173``."""
+    return f"{value:#.3g}".removesuffix(".") if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _cell(member: Member, objective: Objective) -> str:
@@ -59,7 +64,7 @@ def front_json(study: Study, found: Sequence[Member], profile: str | None = None
     return {
         "study": study.name,
         "objectives": [str(o) for o in objectives],
-        "hypervolume": study.hypervolume(),
+        "hypervolume": study.hypervolume() if objectives == study.plan.objectives else None,
         "reference_point": study.reference_point,
         "members": [m.to_dict() for m in found],
     }
@@ -104,7 +109,7 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
     console.print(table)
     if not found:
         console.print("No student was measured yet that meets every constraint.", markup=False)
-    hv = study.hypervolume()
+    hv = study.hypervolume() if objectives == study.plan.objectives else None  # the reference point is of those
     where = "validation split"
     if hv is not None:
         point = ", ".join(
@@ -139,7 +144,7 @@ def status(facts: Mapping[str, Any]) -> None:
         ("counted", f"{facts['counted']} of {facts['budget'].get('trials', 'unlimited')} trials that began training"),
         ("trials", outcomes),
         ("spent", f"{facts['cpu_s']:.0f} CPU s in trials, {facts['wall_s']:.0f} s of searching"),
-        ("front", f"{facts['front']} students"),
+        ("front", f"{facts['front']} student{'s' * (facts['front'] != 1)}"),
     ]
     if facts["hypervolume"] is not None:
         pairs.append(("hypervolume", f"{facts['hypervolume']:.4f}"))

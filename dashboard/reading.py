@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from autokd.figures import error_of, label
-from autokd.ledger import sqlite_file, storage_errors
+from autokd.ledger import CONFIG_KEY, list_studies, sqlite_file, storage_errors
+from autokd.live import BEAT_S, DRIVER_KEY
 from autokd.objectives import Objective, metric_of
 from autokd.plan import Plan
 from autokd.results import Member
-from autokd.study import BEAT_S, CONFIG_KEY, DRIVER_KEY, FACTS_KEY, Study, list_studies
+from autokd.study import FACTS_KEY, Study
 from autokd.tables import number
 
 LIVE = ("preparing", "searching")

@@ -13,8 +13,7 @@ import yaml
 import autokd
 from autokd.config import EDITABLE, StudyConfig, TeacherConfig, from_dict, from_yaml
 from autokd.errors import ConfigError
-from autokd.plan import Plan, make_plan
-from autokd.study import difference
+from autokd.plan import Plan, difference, make_plan
 
 TEMPLATE = Path(autokd.__file__).parent / "study_template.yaml"
 SMALLEST: dict[str, Any] = {

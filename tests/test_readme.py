@@ -19,7 +19,9 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(language: str) -> list[str]:
-    return [body for found, body in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")) if found == language]
+    return [
+        body for found, body in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")) if found == language
+    ]
 
 
 @pytest.mark.slow

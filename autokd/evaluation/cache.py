@@ -91,13 +91,17 @@ class StageStore:
                 Path(f"{entry}.lock").unlink(missing_ok=True)
         return freed
 
-    def shrink(self, max_bytes: int, young_s: float = 600.0) -> int:
-        """Drop the entries that were not used for longest until the store fits; never one used in the last minutes."""
-        ages = sorted((p.stat().st_mtime, folder_bytes(p), p) for p in self.entries())
-        total = sum(size for _, size, _ in ages)
+    def shrink(self, surplus_bytes: float, keep: Iterable[Path] = (), young_s: float = 600.0) -> int:
+        """Drop the entries that were not used for longest, until ``surplus_bytes`` are freed.
+
+        Never one of ``keep``, nor one used in the last ``young_s`` seconds: a running trial may be at it. Returns the
+        bytes of the entries dropped; files that a trial's folder shares stay on the disk until that is lightened too.
+        """
+        kept = {p.resolve() for p in keep}
+        ages = sorted((p.stat().st_mtime, folder_bytes(p), p) for p in self.entries() if p.resolve() not in kept)
         freed = 0
         for used, size, entry in ages:
-            if total - freed <= max_bytes or time.time() - used < young_s:
+            if freed >= surplus_bytes or time.time() - used < young_s:
                 break
             shutil.rmtree(entry, ignore_errors=True)
             freed += size

@@ -157,8 +157,7 @@ def _small_net() -> bytes:
 
 def _ledger() -> str:
     """The ledger that the commands would use; that there is none yet is no failure."""
-    from autokd.ledger import check_place
-    from autokd.study import list_studies
+    from autokd.ledger import check_place, list_studies
 
     url = storage_url()
     check_place(url)

@@ -22,6 +22,7 @@ from autokd.evaluation.recipe import make_recipe
 from autokd.evaluation.teaching import obtain_teacher
 from autokd.files import digest, write_json
 from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.profile import describe_host
 from autokd.hardware.quiet import Quiet
 from autokd.plan import Plan
 from autokd.protocols import Dataset, Recipe, Teacher
@@ -132,6 +133,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
             "input": dataset.spec.to_dict(),
         },
         "device": device,
+        "host": describe_host(),
     }
     return Prepared(facts, reference)
 

@@ -7,6 +7,7 @@ the one who started it, whatever that one died of.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import queue
@@ -24,6 +25,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("home", type=Path)
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--alarm-s", type=float, default=0.0, help="end after a job that took so long; 0: never")
     given = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     # Whatever a person's own code prints must not get between the lines of the protocol.
@@ -31,7 +33,7 @@ def main() -> None:
     os.dup2(2, 1)
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
-    serve(given.home, given.threads, jobs, protocol)
+    serve(given.home, given.threads, jobs, protocol, Alarm(given.alarm_s))
 
 
 def _listen(jobs: queue.Queue[dict[str, Any]]) -> None:
@@ -40,12 +42,33 @@ def _listen(jobs: queue.Queue[dict[str, Any]]) -> None:
     os._exit(0)
 
 
-def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol: TextIO) -> None:
+class Alarm:
+    """Ends this process when a job takes far too long: the last resort when its parent is dead and nobody kills it.
+
+    A job that hangs in native code and holds Python's lock also stops the thread that listens for the parent's death;
+    faulthandler's clock needs no lock.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def set(self, on: bool) -> None:
+        if on and self.seconds > 0:
+            faulthandler.dump_traceback_later(self.seconds, exit=True)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol: TextIO, alarm: Alarm) -> None:
     """Evaluate jobs for ever."""
     from autokd.errors import StorageError, UserError
 
     def say(message: dict[str, Any]) -> None:
         protocol.write(json.dumps(message) + "\n")
+
+    def on_wait(waiting: bool) -> None:
+        alarm.set(not waiting)
+        say({"waiting": waiting})
 
     try:
         import torch
@@ -56,7 +79,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.trial import Candidate
 
         torch.set_num_threads(threads)
-        parts = Parts.open(home, on_wait=lambda waiting: say({"waiting": waiting}))
+        parts = Parts.open(home, on_wait=on_wait)
     except UserError as error:
         say({"fatal": [error.law, str(error.value), error.mend]})
         return
@@ -65,6 +88,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
     say({"ready": os.getpid()})
     while True:
         job = jobs.get()
+        alarm.set(True)
         try:
             if "screen" in job:
                 say(_screen(parts, job["screen"]))
@@ -74,6 +98,8 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
             say({"number": job["number"], "record": record.to_json()})
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})
+        finally:
+            alarm.set(False)
 
 
 def _screen(parts: Parts, params: dict[str, Any]) -> dict[str, Any]:

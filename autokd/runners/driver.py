@@ -75,6 +75,7 @@ class Driver:
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.known: dict[str, int] = {}
+        self.size = plan.space.size()
         self.counted = self.rejected = self.measured = self.failed = 0
         self.cpu_s = 0.0
         self.violations: Counter[str] = Counter()
@@ -98,7 +99,7 @@ class Driver:
         """The next job; ``None`` when there is none now. See :meth:`finished`."""
         with self.lock:
             in_a_row = 0
-            while not self.finished() and not self._reserved():
+            while not self.finished() and not self._reserved() and not self._exhausted():
                 trial = self._ask(at_random=in_a_row >= SAME_PROPOSALS)
                 candidate = Candidate(self.plan.space.suggest(trial))
                 twin = self.known.get(candidate.key())
@@ -110,8 +111,6 @@ class Driver:
                     return job
                 in_a_row += 1
                 self._finish(trial, TrialRecord(Outcome.DUPLICATE, dict(candidate.params), duplicate_of=twin))
-                if len(self.known) >= self.plan.space.size():
-                    self._stop(f"all {len(self.known)} candidates of the space were evaluated")
             return None
 
     def finished(self) -> str | None:
@@ -150,6 +149,16 @@ class Driver:
         """Every running trial may begin training: no more are begun than the budget has room for."""
         trials = self.plan.config.budget.trials
         return trials is not None and self.counted + len(self.running) >= trials
+
+    def _exhausted(self) -> bool:
+        """Every candidate of the space was begun and none is queued again; the running ones may yet be."""
+        if len(self.known) < self.size:
+            return False
+        if any(t.state == TrialState.WAITING for t in self.ledger.trials()):
+            return False
+        if not self.running:
+            self._stop(f"all {len(self.known)} candidates of the space were evaluated")
+        return True
 
     def _ask(self, at_random: bool) -> optuna.Trial:
         study = self.ledger.study
@@ -199,7 +208,13 @@ class Driver:
     def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
         values = None
         if record.outcome == Outcome.MEASURED:
-            values = [float(record.value(o.name) or 0.0) for o in self.plan.objectives]
+            found = {o.name: record.value(o.name) for o in self.plan.objectives}
+            missing = [name for name, value in found.items() if value is None]
+            if missing:
+                detail = f"{missing[0]} was not measured"
+                record = replace(record, outcome=Outcome.FAILED, failed_stage="measure", cause="error", detail=detail)
+            else:
+                values = [float(v) for v in found.values() if v is not None]
         known = {c: record.value(c.name) for c in self.plan.constraints}
         constraints = {str(c): c.violation(v) for c, v in known.items() if v is not None}
         self.ledger.finish(trial, record, values, constraints)

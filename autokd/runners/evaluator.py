@@ -24,6 +24,9 @@ from autokd.trial import Outcome, ParamValue, TrialRecord
 START_S = 180.0
 """Longest time a worker may take to import torch and open the data on a slow disk."""
 
+ALARM_S = 60.0
+"""So long after its time a worker ends by itself, should nobody have killed it."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -115,6 +118,7 @@ class Evaluator:
         threads = str(self.limits.threads)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "autokd.evaluation.worker", str(self.home), "--threads", threads]
+        command += ["--alarm-s", str(self.limits.trial_s + ALARM_S)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command,

@@ -22,9 +22,10 @@ import autokd.dashboard
 from autokd.config import from_dict
 from autokd.dashboard import reading
 from autokd.files import file_sha256
-from autokd.ledger import connect
+from autokd.ledger import STATE_KEY, connect
+from autokd.live import DRIVER_KEY
 from autokd.plan import make_plan
-from autokd.study import DRIVER_KEY, FACTS_KEY, STATE_KEY, Study
+from autokd.study import FACTS_KEY, Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 
 APP = Path(str(autokd.dashboard.__file__)).parent / "app.py"

@@ -160,6 +160,20 @@ def test_the_budget_is_neither_missed_nor_overshot(tmp_path: Path) -> None:
     assert driver.finished() == "the budget of 3 trials is spent"
 
 
+def test_a_small_space_is_searched_to_its_end_retries_included(tmp_path: Path) -> None:
+    space = tiny()["space"] | {"parameters": {"width_1": {"choice": [8, 12], "stage": "build"}}}
+    driver = drive(new_study(tmp_path, space=space, budget__trials=9))
+    first, second = given(driver), given(driver)
+    driver.complete(first, measured(first))
+    assert driver.next() is None and driver.finished() is None, "the second may yet be tried again"
+    driver.complete(second, failed(second, "out_of_memory"))
+    retry = given(driver)
+    assert retry.candidate == second.candidate
+    driver.complete(retry, measured(retry))
+    assert driver.next() is None
+    assert driver.finished() == "all 2 candidates of the space were evaluated"
+
+
 def test_outcome_after_an_interruption_is_ignored(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     driver = drive(study)
@@ -171,7 +185,7 @@ def test_outcome_after_an_interruption_is_ignored(tmp_path: Path) -> None:
 
 def test_ledgers_in_one_folder_do_not_share_a_study_folder(tmp_path: Path) -> None:
     from autokd.errors import StudyError
-    from autokd.study import new_home
+    from autokd.folders import new_home
 
     one, other = (f"sqlite:///{tmp_path / name}" for name in ("one.db", "other.db"))
     optuna.create_study(storage=one, study_name="x")

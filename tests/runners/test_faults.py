@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,22 @@ def test_candidates_that_never_build_are_refused_before_a_study_is_made(
     assert ran.code == 2 and len(ran.errors) == 1
     assert "must build and export" in ran.stderr and "exit code 7" in ran.stderr
     assert not (tmp_path / "autokd.db").exists() and not (tmp_path / ".autokd").exists()
+
+
+def test_full_disk_stops_the_study_and_resume_goes_on(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    study_in(tmp_path, budget__trials=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("autokd.evaluation.work.save_file", full)
+        ran = run_cli("search", "study.yaml", cwd=tmp_path)
+    assert ran.code == 2
+    [message] = ran.errors
+    assert "must be writable" in message and "No space left" in message and "autokd resume" in message
+    study = Study.open("tiny", f"sqlite:///{tmp_path / 'autokd.db'}")
+    assert study.status()["outcomes"]["interrupted"] == 1 and study.status()["outcomes"]["failed"] == 0
+    assert run_cli("resume", "tiny", cwd=tmp_path).code == 0
+    assert study.status()["counted"] == study.status()["outcomes"]["measured"] == 2
