@@ -86,6 +86,9 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
     confirmed = any(m.confirmed for m in found)
     if confirmed:
         table.add_column("accuracy\non test", justify="right")
+        again = next((o.name for o in objectives if o.metric == "latency_ms"), None)
+        if again:
+            table.add_column("latency\nagain", justify="right")
     table.add_column("student", overflow="fold")
     for m in found:
         cells = [str(m.number), *(_cell(m, o) for o in objectives)]
@@ -93,6 +96,8 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         if confirmed:
             test = m.confirmed or {}
             cells.append(number(test.get("accuracy"), "ratio", test.get("accuracy_se")))
+            if again:
+                cells.append(number(test.get(again), "ms"))
         table.add_row(*cells, Text(summary(m.params)))
     teacher = (study.ledger.attr("autokd:facts") or {}).get("teacher")
     if teacher:
@@ -104,7 +109,8 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
             t = values.get(name)
             cells.append(number(t["value"], t["unit"], t["spread"]) if t else "-")
         table.add_section()
-        table.add_row(*cells, *([""] if confirmed else []), Text(teacher["name"]), style="dim")
+        blank = [""] * (len(table.columns) - len(cells) - 1)
+        table.add_row(*cells, *blank, Text(teacher["name"]), style="dim")
     console = _out()
     console.print(table)
     if not found:

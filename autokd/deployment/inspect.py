@@ -104,7 +104,7 @@ def inspect(path: Path) -> FileFacts:
 
 
 def count_params(graph: onnx.GraphProto) -> int:
-    """Number of trained values among the initialisers; one that several nodes share counts once."""
+    """Number of trained values in initialisers and ``ai.onnx.ml`` attributes; one that several nodes share counts once."""
     fixed = {i.name: i for i in graph.initializer}
     raw = {i.name for i in graph.input if i.name not in fixed}  # computed from the input without any weight
     counted: set[str] = set()
@@ -120,7 +120,9 @@ def count_params(graph: onnx.GraphProto) -> int:
             raw.update(node.output)
         elif node.op_type not in SETTINGS:
             counted |= {name for name in held if fixed[name].data_type in COUNTED}
-    return sum(math.prod(fixed[name].dims) for name in counted)
+    # scikit-learn's converters keep the model in attributes of nodes of their own domain
+    learned = sum(len(a.floats) for n in graph.node if n.domain == "ai.onnx.ml" for a in n.attribute)
+    return sum(math.prod(fixed[name].dims) for name in counted) + learned
 
 
 def count_macs(model: onnx.ModelProto) -> int:

@@ -19,7 +19,7 @@ from autokd.results import Member, checked_file
 def confirm(
     plan: Plan, home: Path, waiting: Sequence[Member], tell: Callable[[str, float | None], None]
 ) -> Iterator[tuple[Member, dict[str, float]]]:
-    """Quality of each member's file on the test split, with standard errors as ``<metric>_se``.
+    """Quality of each member's file on the test split, with standard errors as ``<metric>_se``, and its latency again.
 
     Raises:
         StudyError: A file is gone or was changed since it was measured.
@@ -38,6 +38,8 @@ def confirm(
             for m in work.qualities(metrics, scores, targets, teacher):
                 found[m.metric] = m.value
                 found[f"{m.metric}_se"] = float(m.spread or 0.0)
+            for profile in parts.plan.profiles:  # once more, one after the other: what the hours between trials did
+                found[f"latency_ms@{profile.name}"] = parts.meter.measure(checked_file(member), profile.name).p50_ms
             yield member, found
     finally:
         parts.close()

@@ -17,7 +17,7 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import write_atomic, write_json
-from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, TrialRecord, Violation
+from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation
 
 
 def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir) -> TrialRecord:
@@ -71,7 +71,8 @@ class Evaluation:
         with trial.guard(Stage.BUILD):
             began = time.monotonic()
             student = parts.build(space.family, shape)
-            self._describe(student, time.monotonic() - began)
+            self._describe(student)
+        trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
 
         screened = trial.stage(
             Stage.SCREEN,
@@ -151,7 +152,7 @@ class Evaluation:
         write_atomic(self.trial.folder / "record.json", record.to_json())
         return record
 
-    def _describe(self, student: Any, duration_s: float) -> None:
+    def _describe(self, student: Any) -> None:
         inner = getattr(student, "model", student)
         blocks = inner.blocks() if callable(getattr(inner, "blocks", None)) else []
         write_json(self.trial.folder / "blocks.json", [dict(b) for b in blocks])

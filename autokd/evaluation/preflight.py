@@ -19,12 +19,15 @@ from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.stages import TrialDir
 from autokd.files import write_json
+from autokd.objectives import Constraint
 from autokd.plan import Plan
 from autokd.protocols import Dataset
 from autokd.space import SearchSpace
 from autokd.trial import ParamValue, Stage
 
 TRIALS = 24
+EXTRA = 150
+"""Random candidates that are timed as well before a constraint is called impossible."""
 TIMED_STEPS = 12
 SCREENS = 3
 """What a trial does beside training (screen, export, quantize, verify, time) takes about so many screens."""
@@ -106,7 +109,7 @@ def probe(
     count: int,
     tell: Callable[[str, float | None], None],
 ) -> tuple[list[Probe], dict[str, int]]:
-    """Time untrained candidates: the corners of the space and random ones.
+    """Time untrained candidates: the corners of the space and random ones; more where a constraint still looks impossible.
 
     Args:
         plan: The plan.
@@ -114,11 +117,15 @@ def probe(
         count: How many.
         tell: Shows progress.
     """
-    drawn = corners(plan.space) + draw(plan.space, max(0, count - 2), plan.config.seed)
+    drawn = corners(plan.space) + draw(plan.space, max(0, count - 2) + EXTRA, plan.config.seed)
     found: list[Probe] = []
     failed: dict[str, int] = {}
     for place, params in enumerate(drawn):
-        tell("timing untrained candidates", place / len(drawn))
+        if place == count:
+            if not _unmet(plan, found):
+                break
+            tell("looking harder for a candidate that meets the constraints", None)
+        tell("timing untrained candidates", min(1.0, place / count))
         try:
             found.append(Probe(params, screen(params)))
         except (StageFailure, ConfigError) as error:
@@ -150,13 +157,17 @@ def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int])
     """
     if not found:
         raise StudyError("at least one candidate of the space must build and export", next(iter(failed), "none"))
-    for constraint in plan.constraints:
-        values = [p.costs[constraint.name] for p in found if constraint.name in p.costs]
-        if values and not any(constraint.holds(v) for v in values):
-            best = min(values, key=constraint.violation)
-            law = f"the constraint {constraint} must be possible in this space"
-            mend = f"Loosen it, or search a space with smaller students ({len(values)} candidates were tried)."
-            raise ConfigError(law, f"{best:.6g} at best", mend)
+    for constraint in _unmet(plan, found):
+        best = min((p.costs[constraint.name] for p in found), key=constraint.violation)
+        law = f"the constraint {constraint} must be possible in this space"
+        mend = f"Loosen it, or search a space with smaller students ({len(found)} candidates were tried)."
+        raise ConfigError(law, f"{best:.6g} at best", mend)
+
+
+def _unmet(plan: Plan, found: list[Probe]) -> list[Constraint]:
+    """The constraints known before training that no sampled candidate meets."""
+    known = [c for c in plan.constraints if not c.needs_training]
+    return [c for c in known if found and not any(c.holds(p.costs[c.name]) for p in found)]
 
 
 def preflight(
