@@ -91,11 +91,12 @@ class Bar:
         bar = self._bar()
         if name != self.step:
             if self.task is not None:
-                bar.update(self.task, completed=1, total=1)
-            self.task = bar.add_task(text, total=None if share is None else 1.0)
+                bar.update(self.task, completed=100, total=100)
+            self.task = bar.add_task(text, total=None if share is None else 100)
             self.step = name
         assert self.task is not None
-        bar.update(self.task, description=text, completed=share, total=None if share is None else 1.0)
+        percent = None if share is None else round(100 * share)
+        bar.update(self.task, description=text, completed=percent, total=None if share is None else 100)
 
     # -- search
 
@@ -105,7 +106,7 @@ class Bar:
         if self.live:
             bar = self._bar()
             if self.task is not None:
-                bar.update(self.task, completed=1, total=1)
+                bar.update(self.task, completed=100, total=100)
             self.task = bar.add_task("search", total=self._goal(), completed=int(self._done()))
         else:
             self._line(f"search: {self._story()}")
@@ -127,11 +128,13 @@ class Bar:
 
     def end(self) -> None:
         if self.bar is not None:
+            if self.driver is None and self.task is not None:  # the last step of something that was no search
+                self.bar.update(self.task, completed=100, total=100)
             self.bar.stop()
             self.bar = None
         elif self.driver is not None:
             self._line(f"search: {self._story()}")
-            self.driver = None
+        self.driver, self.task, self.step = None, None, ""
 
     def _bar(self) -> Progress:
         if self.bar is None:

@@ -90,6 +90,7 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         if again:
             table.add_column("latency\nagain", justify="right")
     table.add_column("student", overflow="fold")
+    shared = common(found)
     for m in found:
         cells = [str(m.number), *(_cell(m, o) for o in objectives)]
         cells += [number(m.record.value(n), metric_of(n).unit) for n in extra]
@@ -98,7 +99,7 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
             cells.append(number(test.get("accuracy"), "ratio", test.get("accuracy_se")))
             if again:
                 cells.append(number(test.get(again), "ms"))
-        table.add_row(*cells, Text(summary(m.params)))
+        table.add_row(*cells, Text(summary({k: v for k, v in m.params.items() if k not in shared})))
     teacher = (study.ledger.attr("autokd:facts") or {}).get("teacher")
     if teacher:
         values = {
@@ -113,6 +114,8 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         table.add_row(*cells, *blank, Text(teacher["name"]), style="dim")
     console = _out()
     console.print(table)
+    if shared:
+        console.print(f"All of them: {summary(shared)}.", markup=False, highlight=False)
     if not found:
         console.print("No student was measured yet that meets every constraint.", markup=False)
     hv = study.hypervolume() if objectives == study.plan.objectives else None  # the reference point is of those
@@ -125,6 +128,14 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         console.print(text, markup=False, highlight=False)
     if found and not confirmed:
         console.print(f"`autokd confirm {study.name}` reads the test split.", markup=False, highlight=False)
+
+
+def common(found: Sequence[Member]) -> dict[str, Any]:
+    """Parameters that several students all have in common."""
+    if len(found) < 2:
+        return {}
+    first = dict(found[0].params)
+    return {k: v for k, v in first.items() if all(m.params.get(k) == v for m in found)}
 
 
 def summary(params: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def test_show(ask: Callable[..., Any], number: int) -> None:
     by_name = {m["metric"]: m for m in found["measurements"]}
     latency = by_name["latency_ms"]
     assert (latency["unit"], latency["profile"]) == ("ms", "cpu_1_thread") and latency["spread"] >= 0
-    assert [s["stage"] for s in found["stages"]] == ["screen", "distill", "export", "verify", "measure"]
+    assert [s["stage"] for s in found["stages"]] == ["build", "screen", "distill", "export", "verify", "measure"]
 
 
 @pytest.mark.parametrize("kind", api.SHOWN)

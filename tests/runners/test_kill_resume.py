@@ -62,6 +62,7 @@ STEPS = 28  # 7 epochs of 4 batches
 class Seen:
     """What the ledger said at one moment."""
 
+    states: list[str]
     records: dict[int, TrialRecord]
     values: dict[int, list[float]]
     status: dict[str, Any]
@@ -86,7 +87,7 @@ class Life:
         trials = study.ledger.trials()
         records = {t.number: r for t in trials if (r := record_of(t)) is not None}
         values = {t.number: t.values for t in trials if t.state.name == "COMPLETE"}
-        self.seen[name] = Seen(records, values, study.status())
+        self.seen[name] = Seen([t.state.name for t in trials], records, values, study.status())
 
     def hold(self, *whos: str, step: int = 24) -> None:
         """Make these stand still at a step, counted in their own process."""
@@ -186,10 +187,17 @@ def tell(life: Life) -> None:
     life.kill(process, "killed in teacher")
 
     life.release()
+    life.hold(*"abcd")
     process = life.start("resume", "tiny")
-    while not (
-        process.poll() is not None or life.folder.joinpath(".autokd/studies/tiny/trials/00000/record.json").exists()
-    ):
+    life.wait(*"abcd", process=process)
+    process.send_signal(signal.SIGINT)
+    life.end(process, "ctrl-c", timeout=60)
+    life.orphans["ctrl-c"] = life.left_over()
+
+    life.release()
+    process = life.start("resume", "tiny")
+    first = life.folder / ".autokd" / "studies" / "tiny" / "trials" / "00001" / "record.json"
+    while process.poll() is None and not first.exists():
         time.sleep(0.02)
     life.hold(*"abcd")
     who = life.wait(*"abcd", process=process)
@@ -222,7 +230,7 @@ def test_resume_finishes_the_teacher_from_its_checkpoint(life: Life) -> None:
 
 
 def test_no_process_outlives_its_driver(life: Life) -> None:
-    assert life.orphans == {"killed in teacher": [], "killed in trial": []}
+    assert life.orphans == {"killed in teacher": [], "ctrl-c": [], "killed in trial": []}
 
 
 def test_no_finished_trial_is_lost_or_changed(life: Life) -> None:
@@ -243,7 +251,7 @@ def test_interrupted_trial_is_queued_again(life: Life) -> None:
     trials = {t.number: t for t in life.study.ledger.trials()}
     ended = life.seen["one more"].records
     interrupted = [n for n, r in ended.items() if r.outcome == Outcome.INTERRUPTED]
-    assert len(interrupted) == 1
+    assert len(interrupted) == 2
     for number in interrupted:
         assert trials[number].state.name == "FAIL"
         [successor] = [t for t in trials.values() if t.user_attrs.get("retry_of") == number]
@@ -292,21 +300,13 @@ def test_resume_of_a_finished_study_says_so(life: Life) -> None:
     assert life.seen["finished"].values == life.seen["worker killed"].values
 
 
-def test_ctrl_c_leaves_a_clean_ledger(tmp_path: Path) -> None:
-    with new_life(tmp_path) as life:
-        life.hold(*"abcd")
-        process = life.start("search", "study.yaml")
-        life.wait(*"abcd", process=process)
-        process.send_signal(signal.SIGINT)
-        life.end(process, "interrupted", timeout=30)
-        ran, seen = life.ran["interrupted"], life.seen["interrupted"]
-        assert ran.code == 130, ran.stderr
-        assert "Traceback" not in ran.stderr and "autokd resume" in ran.stderr
-        assert [r.outcome for r in seen.records.values()] == [Outcome.INTERRUPTED]
-        states = [t.state.name for t in life.study.ledger.trials()]
-        assert states == ["FAIL", "WAITING"]
-        assert seen.status["state"] == "interrupted"
-        assert life.left_over() == []
+def test_ctrl_c_leaves_a_clean_ledger(life: Life) -> None:
+    ran, seen = life.ran["ctrl-c"], life.seen["ctrl-c"]
+    assert ran.code == 130
+    assert "Traceback" not in ran.stderr and "autokd resume" in ran.stderr
+    assert [r.outcome for r in seen.records.values()] == [Outcome.INTERRUPTED]
+    assert seen.states == ["FAIL", "WAITING"]
+    assert seen.status["state"] == "interrupted" and seen.status["running"] == []
 
 
 @pytest.mark.slow
