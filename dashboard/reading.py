@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,8 @@ def front_table(front: Sequence[Member], objectives: Sequence[Objective]) -> pd.
             if goal.name in measured:
                 m = measured[goal.name]
                 row |= _cells(goal.metric, goal.profile, m.value, error_of(m))
-        confirmed = member.confirmed or {}
-        for metric, value in confirmed.items():
-            if not metric.endswith("_se"):
-                row |= _cells(metric, "test split", value, confirmed.get(f"{metric}_se"))
+        for metric, where, value, error in confirmed_facts(member):
+            row |= _cells(metric, where, value, error)
         rows.append(row | dict(member.params))
     return pd.DataFrame(rows)
 
@@ -166,12 +164,21 @@ def facts_table(member: Member) -> pd.DataFrame:
     for m in member.record.measurements:
         where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
         rows.append({"measurement": title(m.metric), "value": number(m.value, m.unit, m.spread), "of": where})
-    confirmed = member.confirmed or {}
-    for metric, value in confirmed.items():
-        if not metric.endswith("_se"):
-            text = number(value, metric_of(metric).unit, confirmed.get(f"{metric}_se"))
-            rows.append({"measurement": title(metric), "value": text, "of": "test split"})
+    for metric, where, value, error in confirmed_facts(member):
+        text = number(value, metric_of(metric).unit, error)
+        rows.append({"measurement": title(metric), "value": text, "of": where})
     return pd.DataFrame(rows)
+
+
+def confirmed_facts(member: Member) -> Iterator[tuple[str, str, float, float | None]]:
+    """What ``autokd confirm`` found: metric, where, value, standard error. Quality of the test split; latency again."""
+    confirmed = member.confirmed or {}
+    for name, value in confirmed.items():
+        metric, at, profile = name.partition("@")
+        if at:
+            yield metric, f"{profile}, again", value, None
+        elif not name.endswith("_se"):
+            yield name, "test split", value, confirmed.get(f"{name}_se")
 
 
 def params_table(params: Mapping[str, Any]) -> pd.DataFrame:

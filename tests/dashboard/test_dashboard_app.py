@@ -334,6 +334,19 @@ def test_the_page_s_imports_load_neither_torch_nor_ray() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_what_was_confirmed_is_shown_with_its_place(make: Make) -> None:
+    study = make()
+    best = study.front()[0].number
+    found = {"accuracy": 0.77, "accuracy_se": 0.02, "latency_ms@cpu_1_thread": 0.0123}
+    study.ledger.set_attr("autokd:confirmed", {str(best): found})
+    page = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert not page.exception
+    assert not page.error
+    shown = " ".join(str(table.value.to_dict()) for table in page.dataframe)
+    assert "test split" in shown
+    assert "cpu_1_thread, again" in shown
+
+
 def test_a_whole_page_loads_neither_torch_nor_ray(make: Make) -> None:
     make()
     code = (

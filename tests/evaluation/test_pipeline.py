@@ -176,12 +176,12 @@ def split(study: Study, name: str = "validation") -> tuple[np.ndarray, np.ndarra
 
 
 def test_a_candidate_goes_through_all_stages(a: Watched) -> None:
-    assert [s.stage for s in a.record("base").stages] == ["screen", "distill", "export", "verify", "measure"]
+    assert [s.stage for s in a.record("base").stages] == ["build", "screen", "distill", "export", "verify", "measure"]
     assert [s.stage for s in a.record("int8").stages] == [
-        "screen", "distill", "export", "quantize", "verify", "measure",
+        "build", "screen", "distill", "export", "quantize", "verify", "measure",
     ]  # fmt: skip
     assert [s.stage for s in a.record("pruned").stages] == [
-        "screen", "distill", "prune", "export", "verify", "measure",
+        "build", "screen", "distill", "prune", "export", "verify", "measure",
     ]  # fmt: skip
     for name in ("base", "int8", "pruned", "untaught"):
         record = a.record(name)
@@ -339,7 +339,7 @@ def test_what_cannot_fit_costs_no_training(a: Watched) -> None:
     record = a.record("too big")
     assert record.outcome == Outcome.INFEASIBLE
     assert not record.began_training
-    assert [s.stage for s in record.stages] == ["screen"]
+    assert [s.stage for s in record.stages] == ["build", "screen"]
     (violation,) = record.violations
     assert violation.constraint == "params <= 10000"
     assert violation.amount == violation.value - 10000 > 0
