@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -120,10 +120,10 @@ def drop_rest(home: Path, keep: Sequence[Member]) -> int:
     return before - disk_bytes(home)
 
 
-def keep_within(home: Path, max_bytes: float, keep: Sequence[Member]) -> int:
-    """Drop what was not used for longest until the study's folder fits; never what ``keep`` came from.
+def keep_within(home: Path, max_bytes: float, kept: Callable[[], Sequence[Member]]) -> int:
+    """Drop what was not used for longest until the study's folder fits; never what the students of ``kept`` came from.
 
-    First stages, which can be computed again; then the files of trials that are not in ``keep``, oldest first. What a
+    First stages, which can be computed again; then the files of trials that are not kept, oldest first. What a
     running trial used in the last minutes stays, so the bound may be missed for a while.
 
     Returns:
@@ -134,6 +134,7 @@ def keep_within(home: Path, max_bytes: float, keep: Sequence[Member]) -> int:
     before = disk_bytes(home)
     if before <= max_bytes:
         return 0
+    keep = kept()  # reads the whole ledger: only when something must go
     store = StageStore(home / "stages")
     store.shrink(before - max_bytes, stage_folders(home, keep))
     for folder in sorted(_others(home, keep)):

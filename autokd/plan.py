@@ -13,7 +13,7 @@ from autokd import registry, yaml_file
 from autokd.config import StudyConfig, from_dict
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile
-from autokd.objectives import Constraint, Objective
+from autokd.objectives import Constraint, Objective, parse_constraints, parse_objectives
 from autokd.plan_checks import check_plan, check_stages
 from autokd.space import SearchSpace, load_space
 
@@ -123,10 +123,8 @@ def _resolve(config: StudyConfig, source: Mapping[str, Any], profiles: tuple[Har
     """Loads no implementation: a study is opened and its front shown without torch."""
     space = load_space(source)
     names = [p.name for p in profiles]
-    objectives = tuple(Objective.parse(text).resolve(names) for text in config.objectives)
-    if len({o.name for o in objectives}) != len(objectives):
-        raise ConfigError("objectives must differ", config.objectives)
-    constraints = tuple(Constraint.parse(text).resolve(names) for text in config.constraints)
+    objectives = parse_objectives(config.objectives, names)
+    constraints = parse_constraints(config.constraints, names)
     constraints += tuple(_limits(profiles, {c.name for c in constraints}))
     check_stages(space)
     for metric in config.reference_point:

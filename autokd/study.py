@@ -163,7 +163,7 @@ class Study:
 
     def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
         watcher.trial(number, record)
-        keep_within(self.home, self.plan.config.storage.max_gb * 1e9, self._fronts())
+        keep_within(self.home, self.plan.config.storage.max_gb * 1e9, self._fronts)
 
     # ---------------------------------------------------------------------------------------------- results
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import threading
 import time
@@ -337,9 +336,3 @@ def _made(name: str, seed: int, space: Mapping[str, BaseDistribution]) -> optuna
 def _searched(params: Mapping[str, ParamValue], plan: Plan) -> dict[str, ParamValue]:
     names = {p.name for p in plan.space.parameters}
     return {k: v for k, v in params.items() if k in names}
-
-
-def remaining_s(driver: Driver) -> float:
-    """Seconds until the clock's budget is spent; infinite without one."""
-    wall = driver.plan.config.budget.wall_s
-    return math.inf if wall is None else max(0.0, wall - driver.wall_s)
