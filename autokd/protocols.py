@@ -248,6 +248,7 @@ class LatencyResult:
         spread: Relative half-range of the block medians that were kept, e.g. ``0.004`` for 0.4 %.
         count: Number of timed calls.
         peak_memory_bytes: Peak resident memory of the worker above its state before the file was loaded.
+        clock_factor: What the raw latencies were multiplied with to stand for the host's usual clock; ``None``: they are raw.
     """
 
     p50_ms: float
@@ -255,6 +256,7 @@ class LatencyResult:
     spread: float
     count: int
     peak_memory_bytes: int
+    clock_factor: float | None = None
 
 
 class Meter(Protocol):

@@ -31,7 +31,13 @@ def file_costs(file: Path, profiles: Sequence[HardwareProfile], meter: Meter, qu
     ]
     for profile in profiles:
         timed = meter.measure(file, profile.name, quick=quick)
-        extra = {"p90_ms": timed.p90_ms, "count": timed.count, "batch": profile.batch, "threads": profile.threads}
+        extra = {
+            "p90_ms": timed.p90_ms,
+            "count": timed.count,
+            "batch": profile.batch,
+            "threads": profile.threads,
+            "clock_factor": timed.clock_factor,
+        }
         found.append(Measurement("latency_ms", timed.p50_ms, "ms", profile.name, timed.spread, extra))
         found.append(Measurement("peak_memory_bytes", float(timed.peak_memory_bytes), "bytes", profile.name))
     return found

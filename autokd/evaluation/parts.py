@@ -54,6 +54,10 @@ class Setup:
     folder: str = field(default_factory=lambda: str(Path.cwd()))
 
 
+CLOCKS = "clocks"
+"""Folder beside the studies' that keeps the usual clock of every host that timed for them."""
+
+
 @dataclass
 class Parts:
     """One study's shared parts, opened once in each worker.
@@ -91,7 +95,8 @@ class Parts:
         setup = Setup(**raw)
         plan = Plan.from_json(setup.plan)
         quiet = Quiet(on_wait=on_wait)
-        return cls(plan, open_dataset(Path(setup.dataset)), home, setup, LatencyMeter(plan.profiles, quiet), quiet)
+        meter = LatencyMeter(plan.profiles, quiet, home.parent.parent / CLOCKS)
+        return cls(plan, open_dataset(Path(setup.dataset)), home, setup, meter, quiet)
 
     @cached_property
     def store(self) -> StageStore:

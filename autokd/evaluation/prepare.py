@@ -17,7 +17,7 @@ from autokd.errors import HardwareError, StageFailure
 from autokd.evaluation import work
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.dataset_store import save_dataset
-from autokd.evaluation.parts import SETUP, Setup
+from autokd.evaluation.parts import CLOCKS, SETUP, Setup
 from autokd.evaluation.recipe import make_recipe
 from autokd.evaluation.teaching import obtain_teacher
 from autokd.files import digest, write_json
@@ -108,7 +108,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     saved = root / "banks" / f"validation-{digest([teacher.fingerprint, dataset.fingerprint])[:32]}.npy"
     saved.parent.mkdir(parents=True, exist_ok=True)
     np.save(saved, outputs.astype(np.float32), allow_pickle=False)
-    with LatencyMeter(plan.profiles, quiet) as meter:
+    with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
         costs = _teacher_costs(plan, teacher, meter, tell)
     quality = work.qualities([*work.ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
     measured = {m.name: m for m in [*quality, *costs]}

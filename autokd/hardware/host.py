@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -40,18 +41,20 @@ def board_name() -> str | None:
         return None
 
 
+def cpu_model() -> str | None:
+    """What the processor calls itself, else the board."""
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found.group(1)
+    return board_name() or platform.processor() or None
+
+
 def describe_host() -> dict[str, str | int | list[str] | None]:
     """What a reader of a number must know of the host that made it."""
     import onnxruntime
 
-    model = board_name() or platform.processor() or None
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        model = found.group(1) if found else model
-    except OSError:
-        pass
     return {
-        "cpu": model,
+        "cpu": cpu_model(),
         "machine": platform.machine(),
         "cores": len(available_cores()),
         "os": platform.platform(),

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from autokd.errors import ConfigError, HardwareError, StageFailure, UserError, nearest
+from autokd.hardware.clock import HostClock
 from autokd.hardware.profile import HardwareProfile, check_host, pinned_cores
 from autokd.hardware.quiet import Quiet
 from autokd.protocols import LatencyResult
@@ -25,6 +26,8 @@ from autokd.trial import Stage
 
 WORKER = Path(__file__).with_name("latency_worker.py")
 START_TIMEOUT_S = 120.0
+CPU = "CPUExecutionProvider"
+CALIBRATION_S = 1.0
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -43,13 +46,18 @@ class LatencyMeter:
     Args:
         profiles: The profiles it can time on; names must differ.
         quiet: The turnstile; by default this host's.
+        clocks: Folder that keeps this host's usual clock (see :mod:`autokd.hardware.clock`); by default it is this meter's own,
+            and latencies of two meters are not brought to the same clock.
     """
 
-    def __init__(self, profiles: Sequence[HardwareProfile], quiet: Quiet | None = None) -> None:
+    def __init__(
+        self, profiles: Sequence[HardwareProfile], quiet: Quiet | None = None, clocks: Path | None = None
+    ) -> None:
         self.profiles = {profile.name: profile for profile in profiles}
         if len(self.profiles) < len(profiles):
             raise ConfigError("Every profile must be listed once", ", ".join(p.name for p in profiles))
         self.quiet = quiet or Quiet()
+        self._clock = HostClock(clocks)
         self._workers: dict[str, _Worker] = {}
         self._locks = {name: threading.Lock() for name in self.profiles}
 
@@ -95,11 +103,23 @@ class LatencyMeter:
                 if first.cause not in ("timeout", "lost_worker"):
                     raise
                 reply = self._ask(asked, request)
-        if "error" in reply:
-            raise _explained(reply, asked, Path(path))
+            if "error" in reply:
+                raise _explained(reply, asked, Path(path))
+            factor = self._factor(asked, reply["beat_us"])
         return LatencyResult(
-            **{name: reply[name] for name in ("p50_ms", "p90_ms", "spread", "count", "peak_memory_bytes")}
+            reply["p50_ms"] * (factor or 1.0),
+            reply["p90_ms"] * (factor or 1.0),
+            reply["spread"],
+            reply["count"],
+            reply["peak_memory_bytes"],
+            factor,
         )
+
+    def _factor(self, profile: HardwareProfile, beat_us: float) -> float | None:
+        """What brings a raw latency to the host's usual clock; ``None`` where the beat says nothing about the device."""
+        if profile.provider != CPU:
+            return None
+        return self._clock.factor(beat_us, lambda: float(self._ask(profile, {"beat_s": CALIBRATION_S})["beat_us"]))
 
     def worker_pid(self, profile: str) -> int | None:
         """Process id of the profile's worker, or ``None`` while there is none."""
@@ -173,12 +193,13 @@ class _Worker:
             self._ready = True
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        what = f"time {request.get('path', 'the beat')}"
         try:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             self._stdin.flush()
         except OSError:
-            raise self._lost(f"time {request['path']}") from None
-        return self._reply(timeout_s, f"time {request['path']}")
+            raise self._lost(what) from None
+        return self._reply(timeout_s, what)
 
     def _reply(self, timeout_s: float, what: str) -> dict[str, Any]:
         try:
