@@ -49,7 +49,7 @@ def config(data: str, name: str, sampler: str, cpu_s: float, seed: int, folder: 
         "objectives": ["maximize accuracy", f"minimize {LATENCY}"],
         "sampler": f"seeded_samplers:{sampler}_{seed}",
         "budget": {"trials": None, "cpu_s": cpu_s},
-        "training": {"samples": 40_000, "batch_size": 128, "augment": "shift_flip", "views": 4, "tune_samples": 16_000},
+        "training": {"samples": 50_000, "batch_size": 128, "lr": 0.3, "augment": "shift_flip", "views": 4, "tune_samples": 20_000},
         "resources": {"device": "cpu"},
         "storage": {"url": f"sqlite:///{folder / 'fashion_mnist.db'}"},
         "seed": 0,

@@ -39,8 +39,8 @@ def subset(inputs: np.ndarray, targets: np.ndarray, samples: int, seed: int) -> 
 
 
 def batch_size(shape: tuple[int, ...]) -> int:
-    """Samples a batch without gradients: about a million raw values, between 32 and 1,024 samples."""
-    return int(min(1024, max(32, 2**20 // max(1, int(np.prod(shape))))))
+    """Samples a batch without gradients, between 32 and 256: more do not fit the caches and need memory that training did not."""
+    return int(min(256, max(32, 2**20 // max(1, int(np.prod(shape))))))
 
 
 def accuracy(

@@ -1,19 +1,23 @@
-"""How many threads torch may use: as many as a trial, because more are slower on a machine that does other work too."""
+"""How much of the machine torch may use: as many threads as a trial, because more are slower where other work is done too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from autokd.evaluation.memory import give_back, keep_freed
+
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Inside, torch computes with ``count`` threads; afterwards with as many as before."""
+    """Inside, torch computes with ``count`` threads and keeps its memory; afterwards with as many as before."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
+    keep_freed()
     try:
         yield
     finally:
+        give_back()
         torch.set_num_threads(before)

@@ -255,6 +255,7 @@ def verify(folder: Path, parts: Parts, shape: Params, parent: Stored, package: S
 def model_logits(model: nn.Module, inputs: np.ndarray, parts: Parts, batch: int = 256) -> np.ndarray:
     """Logits ``(N, classes) float32`` of a torch model on raw inputs."""
     found = []
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         for start in range(0, len(inputs), batch):
             with parts.pace():

@@ -73,12 +73,14 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
     try:
         import torch
 
+        from autokd.evaluation.memory import give_back, keep_freed
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.stages import TrialDir
         from autokd.trial import Candidate
 
         torch.set_num_threads(threads)
+        keep_freed()
         parts = Parts.open(home, on_wait=on_wait)
     except UserError as error:
         say({"fatal": [error.law, str(error.value), error.mend]})
@@ -99,6 +101,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})
         finally:
+            give_back()
             alarm.set(False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSe
 
 HOME_KEY = "autokd_home"
 LIMITS_KEY = "autokd_limits"
+REACH_S = 10.0
 
 
 class Trainable(tune.Trainable):
@@ -153,6 +155,7 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address is not None:
+            _reach(address)
             ray.init(address=address, **quiet)
         else:
             cpus = concurrency * plan.config.resources.cpus_per_trial
@@ -167,6 +170,17 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Knock once: Ray itself tries a wrong address for minutes.
+
+    Raises:
+        OSError: Nobody answers there.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
 
 
 def _check_resources(plan: Plan) -> None:

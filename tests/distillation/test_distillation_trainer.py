@@ -317,7 +317,7 @@ def test_every_batch_is_paced(digits: Digits) -> None:
 
     fit(net(), digits, Recipe(samples=640, batch_size=64), pace=pace)
     marks = validation.marks(10, 15)
-    assert entered == [10 + len(marks)] * 2  # 400 validation samples are one batch
+    assert entered == [10 + 2 * len(marks)] * 2  # 400 validation samples are two batches
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(5, 128), (130, 128), (1, 4)], ids=str)
