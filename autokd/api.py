@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -254,20 +253,10 @@ def serve_dashboard(study: str | None, storage: str | None, port: int, host: str
             ) from None
     if host not in ("127.0.0.1", "localhost", "::1"):
         sys.stderr.write(f"warning: everybody who reaches {host} can read these studies\n")
-    page = Path(str(import_module("autokd.dashboard").__file__)).parent / "app.py"
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(page),
-        "--server.address",
-        host,
-        "--server.port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "autokd.dashboard.serve", "--server.address", host, "--server.port", str(port)]
     command += ["--server.headless", "false" if open_browser else "true", "--browser.gatherUsageStats", "false"]
     command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host, "--client.toolbarMode", "viewer"]
+    command += ["--client.showErrorDetails", "none", "--runner.magicEnabled", "false"]
     environment = os.environ | {"AUTOKD_DASHBOARD_STORAGE": storage_url(storage), "AUTOKD_DASHBOARD_STUDY": study or ""}
     sys.stderr.write(f"Dashboard: http://{host}:{port}  (Ctrl-C ends it)\n")
     server = subprocess.Popen(command, env=environment)

@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,10 +24,14 @@ BEAT_S = 20.0
 
 def is_live(ledger: Ledger) -> bool:
     """Whether a driver is at work: its heartbeat is young and, on this host, its process is there."""
-    driver = ledger.attr(DRIVER_KEY) or {}
-    if time.time() - driver.get("beat", 0) > 6 * BEAT_S:
+    return driver_alive(ledger.attr(DRIVER_KEY) or {})
+
+
+def driver_alive(driver: Mapping[str, Any]) -> bool:
+    """What :func:`is_live` says, from the driver's last word."""
+    if time.time() - float(driver.get("beat", 0)) > 6 * BEAT_S:
         return False
-    return driver.get("host") != socket.gethostname() or psutil.pid_exists(driver.get("pid", -1))
+    return bool(driver.get("host") != socket.gethostname() or psutil.pid_exists(driver.get("pid", -1)))
 
 
 @contextmanager

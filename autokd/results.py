@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from autokd.objectives import Objective
 from autokd.pareto import hypervolume, knee, non_dominated
 from autokd.plan import Plan
 from autokd.trial import Outcome, ParamValue, TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIRMED_KEY = "autokd:confirmed"
 REFERENCE_KEY = "autokd:reference_point"
@@ -128,6 +131,12 @@ def checked_file(member: Member) -> Path:
 
 def _matrix(found: Sequence[Member], objectives: Sequence[Objective]) -> np.ndarray:
     return np.array([[m.values[o.name] for o in objectives] for m in found], dtype=float)
+
+
+def knee_row(front: pd.DataFrame, objectives: Sequence[Objective]) -> int:
+    """The position of the best compromise among rows that have a column for each objective."""
+    values = front[[o.name for o in objectives]].to_numpy(dtype=float)
+    return knee(values, [o.direction for o in objectives], [o.scale for o in objectives])
 
 
 def choose(

@@ -18,11 +18,12 @@ from autokd.live import driving, is_live
 from autokd.plan import Plan
 from autokd.progress import Silent, Watcher
 from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
-from autokd.trial import Outcome
+from autokd.trial import Measurement, Outcome
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    import plotly.graph_objects as go
 
 FACTS_KEY = "autokd:facts"
 HOME_KEY = "autokd:home"
@@ -234,6 +235,28 @@ class Study:
                 row |= {"cpu_s": record.cpu_s, "cause": record.cause, "artifact": record.artifact}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def plot_front(self, profile: str | None = None, colour: str | None = None) -> go.Figure:
+        """The dashboard's figure of all students and their front.
+
+        Args:
+            profile: Judge latency on this profile instead of the objectives'.
+            colour: Colour by a column, e.g. ``"params_bits"`` or ``"pruned"``.
+
+        Raises:
+            StudyError: The study was not measured on that profile.
+            ValueError: No such column.
+        """
+        from autokd.figures import front_figure
+        from autokd.reader import TrialReader
+
+        objectives = results.objectives_on(self.plan, profile)
+        frame = TrialReader(self.ledger.url, self.name).frame
+        teacher = (self.ledger.attr(FACTS_KEY) or {}).get("teacher") or {}
+        values = {Measurement(**m).name: float(m["value"]) for m in teacher.get("measurements", ())}
+        own = objectives == self.plan.objectives
+        feasible = frame[frame["feasible"].astype(bool)]
+        return front_figure(feasible, objectives, self.reference_point if own else None, values, colour)
 
     def running(self) -> list[dict[str, Any]]:
         """What runs now: trial number, stage, samples."""

@@ -12,6 +12,8 @@ ParamValue = str | int | float | bool
 
 RECORD_KEY = "autokd:record"
 """Name of the one user attribute that holds a trial's JSON record."""
+ERROR = "_error"
+"""In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 
 
 class Stage(StrEnum):

@@ -199,11 +199,11 @@ def teacher_cpu_s(study: Study) -> float:
     return max((curve[-1]["cpu_s"] for curve in curves if curve), default=0.0)
 
 
-def write(text: str, file: Path) -> None:
-    """Replace the benchmark's section of ``docs/benchmarks.md``."""
-    start, end = "<!-- fashion_mnist -->", "<!-- /fashion_mnist -->"
-    page = file.read_text(encoding="utf-8")
-    before, rest = page.split(start)
+def write_section(text: str, name: str = "fashion_mnist") -> None:
+    """Replace a benchmark's section of ``docs/benchmarks.md``."""
+    file = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, rest = file.read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]
     file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
@@ -228,7 +228,7 @@ def main() -> None:
     text = run(arguments)
     print(text)
     if arguments.write:
-        write(text, Path(__file__).parent.parent / "docs" / "benchmarks.md")
+        write_section(text)
 
 
 if __name__ == "__main__":

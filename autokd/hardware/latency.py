@@ -27,7 +27,7 @@ from autokd.trial import Stage
 WORKER = Path(__file__).with_name("latency_worker.py")
 START_TIMEOUT_S = 120.0
 CPU = "CPUExecutionProvider"
-CALIBRATION_S = 1.0
+CALIBRATION_S = 2.0
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

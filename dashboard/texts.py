@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.figures import error_of, label
-from autokd.ledger import CONFIG_KEY, list_studies, sqlite_file, storage_errors
-from autokd.live import BEAT_S, DRIVER_KEY
+from autokd.errors import StudyError
 from autokd.objectives import Objective, metric_of
-from autokd.plan import Plan
 from autokd.results import Member
-from autokd.study import FACTS_KEY, Study
+from autokd.study import Study
 from autokd.tables import number
+from autokd.trial import ERROR
 
-LIVE = ("preparing", "searching")
 UNITS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&^=@/])")
 
@@ -51,93 +47,34 @@ def plain(value: object) -> str:
     return MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def ledger_there(url: str) -> bool:
-    """False where a SQLite file was not written yet.
+def front_table(
+    rows: pd.DataFrame, objectives: Sequence[Objective], confirmed: Mapping[str, Mapping[str, float]]
+) -> pd.DataFrame:
+    """Students, one row each: trial, objectives with spread, size, test quality, parameters; units in the names.
 
-    Raises:
-        StorageError: The URL is none.
+    Args:
+        rows: Of a reader's frame.
+        objectives: Whose columns come first.
+        confirmed: What ``autokd confirm`` found, by the trial's number as text.
     """
-    with storage_errors(url):
-        file = sqlite_file(url)
-    return file is None or file.exists()
-
-
-def studies(url: str) -> dict[str, str]:
-    """Every study of autokd's in the ledger, newest first, and when its first trial began (empty: none yet).
-
-    Raises:
-        StorageError: The ledger cannot be read.
-    """
-    return {row["name"]: row["begun"] or "" for row in reversed(list_studies(url))}
-
-
-def newest_with_front(url: str, names: Sequence[str]) -> str:
-    """The first of ``names`` that has a front, else the first."""
-    for name in names:
-        if Study.open(name, url).front():
-            return name
-    return names[0]
-
-
-def identity(url: str, begun: str) -> str:
-    """Another text for another study: the file was replaced, or the study deleted and made anew (ids are used again)."""
-    file = sqlite_file(url)
-    facts = file.stat() if file is not None else None
-    return f"{url} {begun}" + (f" {facts.st_dev} {facts.st_ino}" if facts else "")
-
-
-def refresh(study: Study) -> None:
-    """Read the plan again: ``autokd resume --set budget.trials=..`` may have changed it."""
-    study.plan = Plan.from_json(study.ledger.attr(CONFIG_KEY))
-
-
-def is_live(study: Study) -> bool:
-    return str(study.ledger.attr("autokd:state")) in LIVE
-
-
-def driver_silent(study: Study) -> bool:
-    """The state says that it runs, but nobody has said so lately: it was killed."""
-    beat = (study.ledger.attr(DRIVER_KEY) or {}).get("beat", 0)
-    return is_live(study) and time.time() - float(beat) > 6 * BEAT_S
-
-
-def teacher_of(study: Study) -> tuple[str, dict[str, float]]:
-    """The teacher's name and its measurements by name; empty before the check-up."""
-    teacher = (study.ledger.attr(FACTS_KEY) or {}).get("teacher") or {}
-    values = {
-        (f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]): float(m["value"])
-        for m in teacher.get("measurements", ())
-    }
-    return str(teacher.get("name", "")), values
-
-
-def colours(frame: pd.DataFrame, objectives: Sequence[Objective]) -> dict[str, str | None]:
-    """What points may be coloured by: a name for people to a column of the frame."""
-    found: dict[str, str | None] = {"nothing": None}
-    for shown, column in (("bits", "params_bits"), ("pruned", "pruned"), ("method", "params_method")):
-        if column in frame.columns:
-            found[shown] = column
-    if len(objectives) > 2:
-        found |= {label(o): o.name for o in objectives if o.name in frame.columns}
-    return found
-
-
-def front_table(front: Sequence[Member], objectives: Sequence[Objective]) -> pd.DataFrame:
-    """The front, one row a student: trial, objectives with spread, size, test quality, parameters; units in the names."""
     goals = list(objectives)
     goals += [Objective("minimize", m) for m in ("size_bytes", "params") if m not in {o.metric for o in objectives}]
-    rows = []
-    for member in front:
-        row: dict[str, Any] = {"trial": member.number}
-        measured = {m.name: m for m in member.record.measurements}
+    params = [str(c) for c in rows.columns if str(c).startswith("params_") and rows[c].notna().any()]
+    found = []
+    for row in rows.to_dict("records"):
+        shown: dict[str, Any] = {"trial": int(row["number"])}
         for goal in goals:
-            if goal.name in measured:
-                m = measured[goal.name]
-                row |= _cells(goal.metric, goal.profile, m.value, error_of(m))
-        for metric, where, value, error in confirmed_facts(member):
-            row |= _cells(metric, where, value, error)
-        rows.append(row | dict(member.params))
-    return pd.DataFrame(rows)
+            if _known(row.get(goal.name)):
+                error = row.get(goal.name + ERROR)
+                shown |= _cells(goal.metric, goal.profile, row[goal.name], error if _known(error) else None)
+        for metric, where, value, error in confirmed_facts(confirmed.get(str(int(row["number"])))):
+            shown |= _cells(metric, where, value, error)
+        found.append(shown | {c.removeprefix("params_"): row[c] for c in params})
+    return pd.DataFrame(found)
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
 
 
 def _cells(metric: str, where: str | None, value: float, error: float | None) -> dict[str, float]:
@@ -164,21 +101,27 @@ def facts_table(member: Member) -> pd.DataFrame:
     for m in member.record.measurements:
         where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
         rows.append({"measurement": title(m.metric), "value": number(m.value, m.unit, m.spread), "of": where})
-    for metric, where, value, error in confirmed_facts(member):
+    for metric, where, value, error in confirmed_facts(member.confirmed):
         text = number(value, metric_of(metric).unit, error)
         rows.append({"measurement": title(metric), "value": text, "of": where})
     return pd.DataFrame(rows)
 
 
-def confirmed_facts(member: Member) -> Iterator[tuple[str, str, float, float | None]]:
+def confirmed_facts(confirmed: Mapping[str, float] | None) -> Iterator[tuple[str, str, float, float | None]]:
     """What ``autokd confirm`` found: metric, where, value, standard error. Quality of the test split; latency again."""
-    confirmed = member.confirmed or {}
+    confirmed = confirmed or {}
     for name, value in confirmed.items():
         metric, at, profile = name.partition("@")
         if at:
             yield metric, f"{profile}, again", value, None
         elif not name.endswith("_se"):
             yield name, "test split", value, confirmed.get(f"{name}_se")
+
+
+def formats(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Column configuration of a table: four significant digits of a value, two of a spread."""
+    columns = [str(c) for c in frame.select_dtypes("float").columns]
+    return {c: {"type_config": {"type": "number", "format": "%.2g" if "±" in c else "%.4g"}} for c in columns}
 
 
 def params_table(params: Mapping[str, Any]) -> pd.DataFrame:
@@ -191,10 +134,14 @@ def download(study: Study, member: Member) -> Download:
     """A student's file and receipt, exactly as ``autokd export`` writes them.
 
     Raises:
-        StudyError: The file is gone, or is not the measured one.
+        StudyError: The file is gone, is not the measured one, or is none of this study's.
         UserError: It is no ONNX model, or the disk refuses.
     """
     from autokd.handover import hand_over, receipt_path
+
+    if member.artifact and not Path(member.artifact).resolve().is_relative_to(study.home.resolve()):
+        # a foreign ledger may name any file of this host
+        raise StudyError("a download must be a file of its study", f"{member.artifact}, outside {study.home}")
 
     name = f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', study.name)}-{member.number}.onnx"
     with tempfile.TemporaryDirectory(prefix="autokd-dashboard-") as folder:

@@ -1,36 +1,41 @@
-"""Plotly figures of a study: frames in, figures out, for the dashboard and for notebooks.
-
-Colours are of the palette that colour-blind people tell apart (M. Okabe & K. Ito, "Color Universal Design", 2008,
-https://jfly.uni-koeln.de/color/), no background is set, and the greys are readable on white and on black. Whatever a
-ledger says is escaped: Plotly reads a little HTML in its labels.
-"""
+"""The Pareto front as a Plotly figure: frames in, figures out, for the dashboard and for notebooks."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from autokd.objectives import Objective, metric_of
+from autokd.figures.style import (
+    FAINT,
+    GREY,
+    OKABE_ITO,
+    SYMBOLS,
+    axis,
+    drawable,
+    label,
+    layout,
+    plain,
+    value_text,
+)
+from autokd.objectives import Objective
 from autokd.pareto import non_dominated
+from autokd.trial import ERROR
 
 if TYPE_CHECKING:
     from autokd.results import Member
     from autokd.trial import Measurement
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "hexagon")
-GREY = "#808080"
-FAINT = "rgba(128,128,128,0.6)"
-ERROR = "_error"
-"""``<measurement>_error`` is the column of a measurement's spread, in the measurement's own unit."""
-LONGEST = 60
-"""Characters of one parameter's value in a label."""
+MOST = 1000
+"""Dominated points that are drawn, at most."""
+CROWD = 300
+"""With more points than that only the front has error bars."""
+REJECTED = ("x-thin-open", "cross-thin-open", "line-ns-open", "asterisk-open")
 PER_LINE = 3
 """Parameters on a line of a hover label."""
 
@@ -60,16 +65,6 @@ def error_of(measurement: Measurement) -> float | None:
     return measurement.spread * measurement.value if measurement.unit == "ms" else measurement.spread
 
 
-def label(objective: Objective, with_direction: bool = False) -> str:
-    """``latency (ms, cpu_1_thread)``: what is measured, its unit and its device; plain text."""
-    metric = metric_of(objective.metric)
-    name = objective.metric.removesuffix(f"_{metric.unit}") if metric.unit else objective.metric
-    notes = [n for n in ("%" if metric.unit == "ratio" else metric.unit, objective.profile) if n]
-    if with_direction:
-        notes.append(f"{'higher' if objective.direction == 'maximize' else 'lower'} is better")
-    return name.replace("_", " ") + (f" ({', '.join(notes)})" if notes else "")
-
-
 def axes(objectives: Sequence[Objective]) -> tuple[Objective, Objective]:
     """The objectives of the x axis (a cost, if there is one: latency first) and of the y axis (a quality, if any).
 
@@ -90,6 +85,8 @@ def front_figure(
     reference: Sequence[float] | None = None,
     teacher: Mapping[str, float] | None = None,
     colour: str | None = None,
+    rejected: pd.DataFrame | None = None,
+    most: int = MOST,
 ) -> go.Figure:
     """All measured trials, cost against quality, with their Pareto front.
 
@@ -103,6 +100,10 @@ def front_figure(
         reference: The hypervolume's reference point in the order of ``objectives``; hidden until its legend is clicked.
         teacher: Its value by objective name; a star, where x and y are known.
         colour: A column to colour by: up to seven different values by hue and symbol, more numbers by a scale.
+        rejected: Rows of the same columns that are no students: infeasible, failed, stopped. One without a value of y (it was
+            refused before its training) stands at the lower edge; one without a value of x is not drawn.
+        most: Draw at most so many dominated students, always the same ones as the study grows: SVG needs no WebGL, but
+            thousands of its points are slow. The front is always whole.
 
     Returns:
         A figure whose every point carries the trial's number in ``customdata[0]``.
@@ -123,23 +124,21 @@ def front_figure(
         best = whole[non_dominated(values, [o.direction for o in objectives])]
         if len(objectives) == 2:
             figure.add_trace(_line(best.sort_values(x.name), x, y))
-        figure.add_traces(list(_points(whole, set(best["number"]), objectives, x, y, colour)))
-    if teacher and all(_drawable(teacher.get(o.name), o) for o in (x, y)):
-        text = "<br>".join(["teacher", *(_value(o, teacher[o.name]) for o in objectives if o.name in teacher)])
+        on_front = set(best["number"])
+        drawn = thinned(whole, on_front, most)
+        figure.add_traces(list(_points(drawn, on_front, objectives, x, y, colour)))
+    if rejected is not None and len(rejected):
+        figure.add_traces(list(_rejected(rejected, whole, objectives, x, y, most)))
+    if teacher and all(drawable(teacher.get(o.name), o) for o in (x, y)):
+        text = "<br>".join(["teacher", *(value_text(o, teacher[o.name]) for o in objectives if o.name in teacher)])
         marker = {"symbol": "star", "size": 17, "color": OKABE_ITO[4], "line": {"width": 1, "color": GREY}}
         figure.add_trace(_single("teacher", teacher[x.name], teacher[y.name], marker, text))
     if reference is not None and len(reference) == len(objectives):
         point = {o.name: float(v) for o, v in zip(objectives, reference, strict=True)}
-        text = "<br>".join(["reference point of the hypervolume", *(_value(o, point[o.name]) for o in objectives)])
+        text = "<br>".join(["reference point of the hypervolume", *(value_text(o, point[o.name]) for o in objectives)])
         marker = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2}, "color": GREY}
         figure.add_trace(_single("reference point", point[x.name], point[y.name], marker, text, visible="legendonly"))
     return figure
-
-
-def plain(value: object) -> str:
-    """Text for a Plotly label: shown as it is, never read as HTML, and not without end."""
-    text = " ".join(str(value).split())
-    return html.escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", quote=False)
 
 
 def _measured(frame: pd.DataFrame, objectives: Sequence[Objective], x: Objective, y: Objective) -> pd.DataFrame:
@@ -153,16 +152,29 @@ def _measured(frame: pd.DataFrame, objectives: Sequence[Objective], x: Objective
     absent = [name for name in needed if name not in frame.columns]
     if absent:
         raise ValueError(f"the frame must have a column {absent[0]!r}, but has {sorted(map(str, frame.columns))}")
-    keep = pd.Series(True, index=frame.index)
+    keep = np.ones(len(frame), dtype=bool)
     for o in objectives:
-        keep &= frame[o.name].map(lambda v, o=o: _drawable(v, o))
+        keep &= _drawable_rows(frame[o.name], o)
     return frame[keep]
 
 
-def _drawable(value: Any, objective: Objective) -> bool:
-    if not isinstance(value, Real) or not math.isfinite(value):
-        return False
-    return float(value) > 0 or objective.scale != "log"
+def _drawable_rows(column: pd.Series, objective: Objective) -> np.ndarray:
+    """Where a column can be drawn: ``(rows,) bool``."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    fine: np.ndarray = np.isfinite(values)
+    return fine & (values > 0) if objective.scale == "log" else fine
+
+
+def thinned(whole: pd.DataFrame, best: set[int], most: int) -> pd.DataFrame:
+    """The front, and at most ``most`` other rows: those whose number hashes lowest, so a growing study keeps its points."""
+    if len(whole) - len(best) <= most:
+        return whole
+    numbers = whole["number"].to_numpy(dtype=np.uint64)
+    rest = ~np.isin(numbers, np.fromiter(best, dtype=np.uint64))
+    # Knuth's multiplicative hash (The Art of Computer Programming 3, 6.4) scatters consecutive numbers
+    scattered = (numbers * np.uint64(2654435761)) % np.uint64(2**32)
+    limit = np.partition(scattered[rest], most)[most]
+    return whole[~rest | (scattered < limit)]
 
 
 def _points(
@@ -179,13 +191,13 @@ def _points(
         yield go.Scatter(
             x=group[x.name],
             y=group[y.name],
-            error_x=_errors(group, x),
-            error_y=_errors(group, y),
+            error_x=_errors(group, x, on_front),
+            error_y=_errors(group, y, on_front),
             mode="markers",
             name=name,
             marker=marker | shade,
             customdata=[[int(n)] for n in group["number"]],
-            text=[_hover(row, objectives) for row in group.to_dict("records")],
+            text=_hovers(group, on_front, objectives),
             hovertemplate="%{text}<extra></extra>",
             selected={"marker": {"opacity": 1.0}},
             unselected={"marker": {"opacity": 0.6}},
@@ -220,9 +232,21 @@ def _groups(
         yield f"no {title}", whole[column.isna()], {"color": GREY}
 
 
+def _hovers(group: pd.DataFrame, on_front: Sequence[bool], objectives: Sequence[Objective]) -> list[str]:
+    """Hover labels. In a crowd only the front's say the parameters: a browser reads a megabyte of text for seconds."""
+    short = ["number", *(c for o in objectives for c in (o.name, o.name + ERROR) if c in group.columns)]
+    crowded = len(group) > CROWD
+    brief = iter((group[short] if crowded else group).to_dict("records"))
+    full = iter(group[np.asarray(on_front, dtype=bool)].to_dict("records"))
+    return [
+        _hover(next(full) if at_front and crowded else row, objectives)
+        for at_front, row in zip(on_front, brief, strict=True)
+    ]
+
+
 def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     lines = [f"<b>trial {int(row['number'])}</b>"]
-    lines += [_value(o, row[o.name], row.get(o.name + ERROR)) for o in objectives]
+    lines += [value_text(o, row[o.name], row.get(o.name + ERROR)) for o in objectives]
     texts = []
     for key, value in row.items():
         absent = value is None or (isinstance(value, float) and math.isnan(value))
@@ -232,19 +256,51 @@ def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     return "<br>".join(lines + [", ".join(texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE)])
 
 
-def _value(objective: Objective, value: float, error: Any = None) -> str:
-    ratio = metric_of(objective.metric).unit == "ratio"
-    sure = isinstance(error, Real) and math.isfinite(error)
-    factor = 100 if ratio else 1
-    shown = f"{100 * value:.2f}" if ratio else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return f"{plain(label(objective))}: {shown}" + (f" ± {factor * error:.2g}" if sure else "")
-
-
-def _errors(group: pd.DataFrame, objective: Objective) -> dict[str, Any] | None:
+def _errors(group: pd.DataFrame, objective: Objective, shown: Sequence[bool]) -> dict[str, Any] | None:
+    """Error bars; in a crowd the front's alone, because the others' would hide the points."""
     column = objective.name + ERROR
     if column not in group.columns or not group[column].notna().any():
         return None
-    return {"type": "data", "array": group[column], "thickness": 1, "width": 2, "color": FAINT}
+    values = group[column].to_numpy(dtype=float)
+    if len(group) > CROWD:
+        values = np.where(shown, values, np.nan)
+    return {"type": "data", "array": values, "thickness": 1, "width": 2, "color": FAINT}
+
+
+def _rejected(
+    rows: pd.DataFrame, whole: pd.DataFrame, objectives: Sequence[Objective], x: Objective, y: Objective, most: int
+) -> Iterator[go.Scatter]:
+    """Trials that are no students, by outcome, as crosses."""
+    if x.name not in rows.columns:
+        return
+    rows = thinned(rows[_drawable_rows(rows[x.name], x)], set(), most)
+    known = _drawable_rows(rows[y.name], y) if y.name in rows.columns else np.zeros(len(rows), dtype=bool)
+    lowest = _edge(whole, rows[known], y)
+    if lowest is None:
+        return
+    outcomes = rows["outcome"].fillna("failed") if "outcome" in rows.columns else pd.Series("failed", rows.index)
+    outcomes = outcomes.where(outcomes != "measured", "infeasible")  # measured, and outside a constraint
+    for place, (outcome, group) in enumerate(rows.assign(_known=known).groupby(outcomes, sort=True)):
+        height = np.where(group["_known"], group[y.name] if y.name in group.columns else lowest, lowest)
+        reasons = [
+            next((plain(row[c]) for c in ("violation", "cause") if isinstance(row.get(c), str)), "")
+            for row in group.to_dict("records")
+        ]
+        yield go.Scatter(
+            x=group[x.name], y=height, mode="markers", name=plain(outcome), hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": REJECTED[place % len(REJECTED)], "size": 8, "color": GREY, "line": {"width": 1.5}},
+            text=[f"<b>trial {int(n)}</b><br>{plain(outcome)}<br>{r}" for n, r in zip(group["number"], reasons, strict=True)],
+            unselected={"marker": {"opacity": 1.0}},
+        )  # fmt: skip
+
+
+def _edge(whole: pd.DataFrame, known: pd.DataFrame, y: Objective) -> float | None:
+    """Where a point without a value of y stands: at the worse end of those that have one."""
+    columns = [f[y.name].astype(float) for f in (whole, known) if len(f) and y.name in f.columns]
+    if not columns:
+        return None
+    values = pd.concat(columns)
+    return float(values.min() if y.direction == "maximize" else values.max())
 
 
 def _line(best: pd.DataFrame, x: Objective, y: Objective) -> go.Scatter:
@@ -262,31 +318,9 @@ def _single(name: str, x: float, y: float, marker: dict[str, Any], text: str, **
 
 
 def _layout(x: Objective, y: Objective) -> go.Layout:
-    # colours live in the template, so that a notebook's or the dashboard's theme can replace them
-    faint = {"gridcolor": "rgba(128,128,128,0.25)", "linecolor": GREY, "zeroline": False, "automargin": True}
-    clear = "rgba(0,0,0,0)"
-    template = go.layout.Template(
-        layout={"paper_bgcolor": clear, "plot_bgcolor": clear, "font": {"color": GREY}, "xaxis": faint, "yaxis": faint}
-    )
-    return go.Layout(
-        template=template,
-        xaxis=_axis(x),
-        yaxis=_axis(y),
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 10, "r": 10, "t": 40, "b": 10},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
+    return layout(
+        xaxis=axis(x),
+        yaxis=axis(y),
         clickmode="event+select",
         uirevision=f"{x.name} {y.name}",  # zoom survives a refresh
     )
-
-
-def _axis(objective: Objective) -> dict[str, Any]:
-    unit = metric_of(objective.metric).unit
-    axis: dict[str, Any] = {"title": {"text": plain(label(objective, with_direction=True))}}
-    if objective.scale == "log":
-        axis |= {"type": "log", "minor": {"ticks": "outside", "ticklen": 3, "tickcolor": GREY}}
-        axis |= {"exponentformat": "none"} if unit == "ms" else {"exponentformat": "SI"}
-    elif unit == "ratio":
-        axis |= {"tickformat": "~%"}
-    return axis

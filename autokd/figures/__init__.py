@@ -1,0 +1,27 @@
+"""Plotly figures of a study: pure functions, frames in, figures out, for the dashboard and for notebooks."""
+
+from autokd.figures.blocks import Block, Canvas, blocks_figure, canvas, read_blocks
+from autokd.figures.devices import Order, Winners, devices_figure, order_between, rank_figure, winners
+from autokd.figures.front import axes, error_of, front_figure, members_frame
+from autokd.figures.history import (
+    CLOCKS,
+    History,
+    front_history,
+    hypervolume_figure,
+    newest_figure,
+    outcomes_figure,
+    search_seconds,
+    volume_unit,
+)
+from autokd.figures.parallel import parallel_figure
+from autokd.figures.student import Training, confusion_figure, curves_figure, stages_figure
+from autokd.figures.style import GREY, OKABE_ITO, label, plain
+from autokd.figures.why import importance_figure, slice_figure, teacher_figure
+
+__all__ = [
+    "CLOCKS", "GREY", "OKABE_ITO", "Block", "Canvas", "History", "Order", "Training", "Winners", "axes",
+    "blocks_figure", "canvas", "confusion_figure", "curves_figure", "devices_figure", "error_of", "front_figure",
+    "front_history", "hypervolume_figure", "importance_figure", "label", "members_frame", "newest_figure",
+    "order_between", "outcomes_figure", "parallel_figure", "plain", "rank_figure", "read_blocks", "search_seconds",
+    "slice_figure", "stages_figure", "teacher_figure", "volume_unit", "winners",
+]  # fmt: skip

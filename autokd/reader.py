@@ -1,0 +1,246 @@
+"""A study's trials as columns, read from the ledger's tables a step at a time; loads neither torch nor ray.
+
+``optuna.Study.trials`` builds an object for every trial at every call, 9 s for 10,000. A finished trial never changes, so this
+reader asks for what is new: three SELECTs, and the JSON records of trials that finished since. It only reads.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import pandas as pd
+import sqlalchemy
+from sqlalchemy import bindparam, text
+
+from autokd.errors import StudyError
+from autokd.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
+from autokd.objectives import Objective
+from autokd.results import CONFIRMED_KEY, Member
+from autokd.trial import ERROR, RECORD_KEY, Outcome, TrialRecord
+
+Made = TypeVar("Made")
+CHUNK = 500
+"""Trials whose records are asked for at once: databases bound the length of a query."""
+FACTS = ("number", "state", "outcome", "feasible", "begun", "ended", "cpu_s", "saved_cpu_s", "cause", "failed_stage")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that was asked for and not told yet; ``begun`` in seconds since the epoch."""
+
+    number: int
+    begun: float | None
+
+
+class TrialReader:
+    """One study's trials. May be shared between threads.
+
+    Args:
+        url: SQLAlchemy URL of the ledger.
+        name: The study.
+
+    Raises:
+        StudyError: No study of that name, or none of autokd's.
+        StorageError: The ledger cannot be read.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        self._lock = threading.Lock()
+        with storage_errors(url):
+            arguments = {"connect_args": {"timeout": 60}} if sqlite_file(url) is not None else {}
+            self._engine = sqlalchemy.create_engine(url, **arguments)
+            self._id = self._study_id()
+        self._last_id = -1
+        self._open: set[int] = set()  # trial ids that are not finished
+        self._spent: dict[str, float] = {}  # CPU seconds of every stage result, by its key
+        self._frame = pd.DataFrame({name: [] for name in FACTS})
+        self._running: tuple[Running, ...] = ()
+        self._memo: dict[Hashable, Any] = {}
+        self.attrs: dict[str, Any] = {}
+        self.refresh()
+
+    def _study_id(self) -> int:
+        query = text("SELECT study_id FROM studies WHERE study_name = :name")
+        with self._engine.connect() as connection:
+            row = connection.execute(query, {"name": self.name}).first()
+        if row is None:
+            raise StudyError(f"the study must be in the ledger {shown_url(self.url)}", repr(self.name))
+        return int(row[0])
+
+    # ------------------------------------------------------------------------------------------------- what is new
+
+    def refresh(self) -> bool:
+        """Read what happened since the last time; whether a trial was finished.
+
+        Raises:
+            StudyError: The study was deleted.
+        """
+        with self._lock, storage_errors(self.url), self._engine.connect() as connection:
+            rows = connection.execute(
+                text("SELECT key, value_json FROM study_user_attributes WHERE study_id = :id"), {"id": self._id}
+            ).all()
+            self.attrs = {key: json.loads(value) for key, value in rows}
+            if CONFIG_KEY not in self.attrs:
+                raise StudyError("the study must be in the ledger", repr(self.name), "Was it deleted?")
+            fresh = [*self._rows(connection, "trial_id > :last", {"last": self._last_id})]
+            for part in _parts(sorted(self._open)):
+                fresh += self._rows(connection, "trial_id IN :ids", {"ids": part}, "ids")
+            finished = {row.trial_id: row for row in fresh if row.state not in ("RUNNING", "WAITING")}
+            going = [row for row in fresh if row.trial_id not in finished]
+            self._last_id = max([self._last_id, *(row.trial_id for row in fresh)])
+            self._open = {row.trial_id for row in going}
+            self._running = tuple(
+                Running(row.number, epoch(row.datetime_start)) for row in going if row.state == "RUNNING"
+            )
+            if not finished:
+                return False
+            records = self._records(connection, sorted(finished))
+        new = [self._row(row, records.get(key)) for key, row in sorted(finished.items())]
+        frame = pd.DataFrame.from_records(new)
+        self._frame = pd.concat([self._frame, frame], ignore_index=True) if len(self._frame) else frame
+        self._memo = {}
+        return True
+
+    def _rows(self, connection: Any, which: str, values: Mapping[str, Any], *lists: str) -> Sequence[Any]:
+        columns = "trial_id, number, state, datetime_start, datetime_complete"
+        query = text(f"SELECT {columns} FROM trials WHERE study_id = :study AND {which} ORDER BY trial_id")
+        query = query.bindparams(*(bindparam(name, expanding=True) for name in lists))
+        rows: Sequence[Any] = connection.execute(query, {"study": self._id, **values}).all()
+        return rows
+
+    def _records(self, connection: Any, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """The raw records by trial id; a damaged one is left out."""
+        found: dict[int, dict[str, Any]] = {}
+        query = text(
+            "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = :key AND trial_id BETWEEN :low AND :high"
+        )
+        wanted = set(ids)
+        for part in _parts(ids):
+            rows = connection.execute(query, {"key": RECORD_KEY, "low": part[0], "high": part[-1]})
+            for key, value in rows:
+                if key in wanted and (raw := _decoded(value)) is not None:
+                    found[key] = raw
+        return found
+
+    def _row(self, row: Any, raw: Mapping[str, Any] | None) -> dict[str, Any]:
+        """One trial as columns."""
+        begun, ended = epoch(row.datetime_start), epoch(row.datetime_complete)
+        found: dict[str, Any] = {"number": row.number, "state": row.state, "begun": begun, "ended": ended}
+        found |= {"outcome": None, "feasible": False, "cpu_s": 0.0, "saved_cpu_s": 0.0}
+        found |= {"cause": None, "failed_stage": None}
+        if raw is None:
+            return found
+        violations, stages, params = raw.get("violations") or (), raw.get("stages") or (), raw.get("params") or {}
+        found |= {
+            "outcome": raw.get("outcome"),
+            "feasible": raw.get("outcome") == Outcome.MEASURED and not violations,
+            "cause": raw.get("cause"),
+            "failed_stage": raw.get("failed_stage"),
+            "violation": violations[0]["constraint"] if violations else None,
+            "began_training": bool(raw.get("began_training")),
+            "parent": raw.get("parent"),
+            "retried": bool((raw.get("notes") or {}).get("retried")),
+            "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
+            "saved_cpu_s": sum(self._spent.get(s["key"], 0.0) for s in stages if s["cached"]),
+        }
+        for s in stages:
+            if not s["cached"]:
+                self._spent[s["key"]] = s["cpu_s"]
+                found[f"stage_{s['stage']}_s"] = s["duration_s"]
+        for m in raw.get("measurements") or ():
+            name = f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]
+            value, spread = m["value"], m.get("spread")
+            found[name] = value
+            if spread is not None:
+                found[name + ERROR] = spread * value if m.get("unit") == "ms" else spread
+        removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
+        found["pruned"] = "pruned" if any(v > 0 for v in removed) else "whole"
+        return found | {f"params_{k}": v for k, v in params.items()}
+
+    # ----------------------------------------------------------------------------------------------- what is known
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a finished trial, in the order they were asked for; not to be changed.
+
+        Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
+        constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
+        would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent``;
+        ``retried`` (failed, and queued again: it counts towards no budget); ``stage_<name>_s`` (on the clock); ``pruned``
+        (``"pruned"`` or ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as
+        ``<name>_error``, both in the measurement's unit; ``params_<name>``.
+        """
+        return self._frame
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, made once until a further trial is finished: what follows from the frame alone."""
+        memo = self._memo
+        if key not in memo:
+            memo[key] = make()
+        found: Made = memo[key]
+        return found
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """Trials that were asked for and are not finished."""
+        return self._running
+
+    def record(self, number: int) -> TrialRecord | None:
+        """The whole record of a finished trial."""
+        query = text(
+            "SELECT a.value_json FROM trials t JOIN trial_user_attributes a ON a.trial_id = t.trial_id "
+            "WHERE t.study_id = :study AND t.number = :number AND a.key = :key"
+        )
+        with storage_errors(self.url), self._engine.connect() as connection:
+            row = connection.execute(query, {"study": self._id, "number": int(number), "key": RECORD_KEY}).first()
+        raw = _decoded(row[0]) if row else None
+        return _record(raw) if raw is not None else None
+
+    def member(self, number: int, objectives: Sequence[Objective]) -> Member:
+        """A measured student.
+
+        Raises:
+            StudyError: The trial is not measured.
+        """
+        record = self.record(number)
+        if record is None or record.outcome != Outcome.MEASURED:
+            raise StudyError("the trial must be measured", number)
+        values = {o.name: v for o in objectives if (v := record.value(o.name)) is not None}
+        confirmed = (self.attrs.get(CONFIRMED_KEY) or {}).get(str(number))
+        return Member(int(number), record.params, values, confirmed, record.artifact, record)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(ids), CHUNK):
+        yield list(ids[start : start + CHUNK])
+
+
+def _decoded(value: str) -> dict[str, Any] | None:
+    """An attribute's value: JSON text in JSON."""
+    try:
+        raw = json.loads(value)
+        raw = json.loads(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        return None
+    return raw if isinstance(raw, dict) and "outcome" in raw else None
+
+
+def _record(raw: Mapping[str, Any]) -> TrialRecord | None:
+    try:
+        return TrialRecord.from_json(json.dumps(raw))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def epoch(value: Any) -> float | None:
+    """A date of Optuna's tables in seconds: it keeps local time, and SQLite gives it as text."""
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return moment.timestamp()

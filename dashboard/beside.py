@@ -1,0 +1,99 @@
+"""Students side by side, as tables: what they have in common, what differs, and who is best at what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from autokd.dashboard.texts import confirmed_facts, title
+from autokd.figures import error_of
+from autokd.objectives import Objective, metric_of
+from autokd.results import Member
+from autokd.tables import number
+
+BEST, EVEN = "★", "≈"
+DIFFERS = "≠"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of one student: ``error`` is its half-width, in its own unit."""
+
+    value: float
+    unit: str
+    error: float | None
+    text: str
+
+
+def params(members: Sequence[Member]) -> pd.DataFrame:
+    """A row a parameter, a column a student, all text; those that differ first, marked ``≠`` in the first column."""
+    names = list(dict.fromkeys(name for m in members for name in m.params))
+    rows = []
+    for name in names:
+        values = [m.params.get(name) for m in members]
+        mark = DIFFERS if any(v != values[0] for v in values) else ""
+        rows.append({"": mark, "parameter": name} | {column(m): _text(v) for m, v in zip(members, values, strict=True)})
+    rows.sort(key=lambda row: row[""] == "")
+    return pd.DataFrame(rows)
+
+
+def measurements(members: Sequence[Member], objectives: Sequence[Objective]) -> pd.DataFrame:
+    """A row a measurement, a column a student, all text with spread and unit; ``★`` is the best of its row.
+
+    ``≈`` marks what cannot be told from the best: the two spreads overlap. What was confirmed on the test split comes last.
+    """
+    stated = {o.metric: o.direction for o in objectives}
+    rows: dict[tuple[str, str, str], dict[int, Reading]] = {}
+    for place, member in enumerate(members):
+        for metric, where, reading in _readings(member):
+            rows.setdefault((title(metric), where, metric), {})[place] = reading
+    table = []
+    for (name, where, metric), found in sorted(
+        rows.items(), key=lambda row: "test" in row[0][1] or "again" in row[0][1]
+    ):
+        direction = metric_of(metric).direction or stated.get(metric)
+        marks = _marks(found, direction)
+        cells: dict[str, Any] = {"measurement": name, "of": where}
+        for place, member in enumerate(members):
+            reading = found.get(place)
+            cells[column(member)] = f"{reading.text} {marks[place]}".strip() if reading else "–"
+        table.append(cells)
+    return pd.DataFrame(table)
+
+
+def column(member: Member) -> str:
+    return f"trial {member.number}"
+
+
+def _readings(member: Member) -> Iterator[tuple[str, str, Reading]]:
+    for m in member.record.measurements:
+        where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
+        yield m.metric, where, Reading(m.value, m.unit, error_of(m), number(m.value, m.unit, m.spread))
+    for metric, where, value, error in confirmed_facts(member.confirmed):
+        unit = metric_of(metric).unit
+        yield metric, where, Reading(value, unit, error, number(value, unit, error))
+
+
+def _marks(found: dict[int, Reading], direction: str | None) -> dict[int, str]:
+    """A mark by place: of the best, and of what is not to be told from it. None where all are equal or only one is known."""
+    finite = {place: r for place, r in found.items() if math.isfinite(r.value)}
+    marks = dict.fromkeys(found, "")
+    if direction is None or len(finite) < 2 or len({r.value for r in finite.values()}) < 2:
+        return marks
+    sign = 1.0 if direction == "maximize" else -1.0
+    top = max(finite.values(), key=lambda r: sign * r.value)
+    for place, reading in finite.items():
+        away = abs(reading.value - top.value)
+        if away == 0:
+            marks[place] = BEST
+        elif reading.error is not None and top.error is not None and away <= reading.error + top.error:
+            marks[place] = EVEN
+    return marks
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

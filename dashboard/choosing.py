@@ -1,0 +1,44 @@
+"""Widgets that several pages share: a choice that stays, a figure in which students are chosen, words when there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from autokd.dashboard.source import View
+
+QUIET = {"displaylogo": False}
+
+
+def kept(key: str, options: Sequence[Any]) -> str:
+    """A widget's key whose choice is one of ``options`` (first of all the first), and outlives a look at other pages."""
+    chosen = st.session_state.get(key)
+    st.session_state[key] = chosen if chosen in options else options[0]
+    return key
+
+
+def students(view: View) -> bool:
+    """Whether there are measured students; words if not."""
+    if len(view.measured()):
+        return True
+    st.info(
+        "No student was measured yet that meets every constraint\\. What was lost says what happened to the trials\\."
+    )
+    return False
+
+
+def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str) -> None:
+    """A figure in which clicking a point chooses its student."""
+
+    def clicked() -> None:
+        points = st.session_state[key].selection.points
+        if points and points[0].get("customdata"):
+            view.choose(int(points[0]["customdata"][0]))
+
+    st.plotly_chart(
+        figure, key=key, on_select=clicked, selection_mode="points", height=height, config=QUIET, alt=alt
+    )  # fmt: skip
+    if view.chosen is not None:
+        st.page_link(st.session_state["pages"]["student"], label=f"Look at trial {view.chosen} closely")

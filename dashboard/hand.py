@@ -1,0 +1,42 @@
+"""Handing a student over: its file, its receipt, and lines that run it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from autokd.dashboard import texts
+from autokd.dashboard.source import View
+from autokd.dashboard.texts import plain
+from autokd.errors import UserError
+
+
+def download_buttons(view: View, number: int) -> None:
+    """Buttons for the ONNX file and the receipt, and the snippet; or why there is none."""
+    try:
+        found = packed(view, number)
+    except UserError as error:
+        st.error(plain(error))
+        return
+    one, two, _ = st.columns([2, 2, 5])
+    one.download_button(
+        "Download the ONNX file", found.model, found.name, "application/octet-stream", type="primary", on_click="ignore",
+        key=f"model {view.name}",
+    )  # fmt: skip
+    two.download_button(
+        "Download its receipt", found.receipt, found.receipt_name, "application/json", on_click="ignore",
+        key=f"receipt {view.name}",
+    )  # fmt: skip
+    st.caption("It runs with onnxruntime and numpy alone:")
+    st.code(texts.snippet(found), language="python")
+
+
+def packed(view: View, number: int) -> texts.Download:
+    """The download of a student, made again only when student or file changed: the page is drawn every few seconds."""
+    member = view.member(number)
+    identity = texts.download_identity(view.study, member)
+    kept = st.session_state.get("packed")
+    if kept is None or kept[0] != identity:
+        kept = (identity, texts.download(view.study, member))
+        st.session_state["packed"] = kept
+    found: texts.Download = kept[1]
+    return found

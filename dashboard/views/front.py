@@ -1,0 +1,260 @@
+"""The front: every student by two of its measurements, limits that pick one, and the file to take home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from autokd.dashboard import picking, texts
+from autokd.dashboard.hand import download_buttons
+from autokd.dashboard.source import View
+from autokd.dashboard.texts import plain
+from autokd.figures import GREY, axes, front_figure, label
+from autokd.figures.front import MOST
+from autokd.objectives import Objective, metric_of
+from autokd.results import CONFIRMED_KEY
+from autokd.tables import number
+
+LIVE = True
+
+
+def page(view: View) -> None:
+    """Draw it."""
+    st.caption(plain(where_it_stands(view)))
+    if not len(view.measured()):
+        st.info(nothing_yet(view))
+        return
+    goals, colour, others = chart_choices(view)
+    rows, front = view.measured(goals), view.front(goals)
+    if not len(rows):
+        st.info("No student was measured on both of these\\. Choose another axis\\.")
+        return
+    limits(view, rows, goals)
+    choose_first(view, rows, front, goals)
+    chart(view, rows, goals, colour, others)
+    st.markdown(in_words(view, rows, front, goals))
+    table(view, front, goals)
+    hand_over(view)
+
+
+def where_it_stands(view: View) -> str:
+    """State and counts in one line."""
+    state, _, reason = view.state.partition(": ")
+    measured, front = len(view.measured()), len(view.front())
+    parts = [state + (f" ({reason})" if reason else ""), f"{len(view.frame)} trials finished", f"{measured} students"]
+    parts += [f"{front} on the front", "quality on the validation split"]
+    return " · ".join(parts)
+
+
+def nothing_yet(view: View) -> str:
+    """Why there is no front, and what to do."""
+    state = view.state.partition(":")[0]
+    if state == "preparing":
+        return "No measured student yet: data and teacher are being prepared\\."
+    if state == "searching":
+        return "No measured student yet: the first ones are being trained\\. They appear here by themselves\\."
+    return (
+        "No measured student that meets every constraint\\. The pages Why and Trials say what happened to the trials\\."
+    )
+
+
+def chart_choices(view: View) -> tuple[tuple[Objective, ...], str | None, bool]:
+    """Axes, colour, and whether rejected trials are shown."""
+    stated = view.objectives
+    known = picking.choices(view.frame, stated)
+    names = [label(o) for o in known]
+    x, y = axes(stated)
+    one, two, three, four = st.columns([2, 2, 2, 1], vertical_alignment="bottom")
+    device = view.profile or ""
+    across = known[names.index(one.selectbox("Across", names, index=known.index(x), key=f"x {view.name} {device}"))]
+    up = known[names.index(two.selectbox("Up", names, index=known.index(y), key=f"y {view.name} {device}"))]
+    ways = colours(view, stated)
+    way = three.selectbox("Colour by", list(ways), key=f"colour {view.name}")
+    others = four.toggle("Rejected", key=f"rejected {view.name}", help="Also infeasible, stopped and failed trials.")
+    if across == up:
+        st.info("Both axes show the same\\. The front is that of the study's objectives\\.")
+        return stated, ways[way], others
+    if {across, up} == {x, y}:
+        return stated, ways[way], others  # with three objectives, the front of all three
+    return (up, across), ways[way], others
+
+
+def colours(view: View, objectives: Sequence[Objective]) -> dict[str, str | None]:
+    """What points may be coloured by: a name for people to a column of the frame."""
+    found: dict[str, str | None] = {"nothing": None}
+    frame = view.frame
+    wanted = {"bits": "params_bits", "pruned": "pruned", "method": "params_method", "family": "params_family"}
+    found |= {shown: column for shown, column in wanted.items() if column in frame.columns}
+    blocks = [c for c in frame.columns if str(c).startswith("params_block")]
+    found |= {str(c).removeprefix("params_"): str(c) for c in blocks}
+    if len(objectives) > 2:
+        found |= {label(o): o.name for o in objectives if o.name in frame.columns}
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------- limits
+
+
+def bounded(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> tuple[list[Objective], Objective]:
+    """The costs that have a slider, and the quality."""
+    x, y = axes(goals)
+    quality = y if y.scale == "linear" else next((o for o in view.objectives if o.scale == "linear"), y)
+    latency = next((o for o in view.objectives if o.metric == "latency_ms"), None)
+    if latency is None and view.plan.profiles:
+        latency = Objective("minimize", "latency_ms", view.profile or view.plan.profiles[0].name)
+    wanted = [latency, Objective("minimize", "size_bytes"), x if x.scale == "log" else None]
+    costs = [
+        o for o in dict.fromkeys(wanted) if o is not None and o.name in rows.columns and rows[o.name].notna().all()
+    ]
+    return costs, quality
+
+
+def limits(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> None:
+    """Sliders; moving one picks the best student inside all of them."""
+    costs, quality = bounded(view, rows, goals)
+    places = st.columns(len(costs) + 1)
+
+    def moved() -> None:
+        inside = rows_within(view, rows, costs, quality)
+        if (found := picking.best(inside, quality, costs[0] if costs else quality)) is not None:
+            view.choose(found)
+
+    for place, cost in zip(places, costs, strict=False):
+        steps = picking.grid(rows[cost.name])
+        key = f"most {view.name} {cost.name}"
+        if st.session_state.get(key) not in steps:
+            st.session_state[key] = steps[-1]
+        unit = metric_of(cost.metric).unit
+        place.select_slider(
+            f"At most: {plain(label(cost))}", steps, key=key, on_change=moved,
+            format_func=lambda v, unit=unit: number(v, unit),
+        )  # fmt: skip
+    ratio = metric_of(quality.metric).unit == "ratio"
+    factor = 100.0 if ratio else 1.0
+    sign = 1.0 if quality.direction == "maximize" else -1.0
+    low, high = float((sign * rows[quality.name]).min()) * factor, float((sign * rows[quality.name]).max()) * factor
+    if high > low:
+        key, ends = f"least {view.name} {quality.name}", (round(low - 0.05, 1), round(high + 0.05, 1))
+        if not ends[0] <= st.session_state.get(key, ends[0]) <= ends[1]:
+            st.session_state[key] = ends[0]
+        shown = f"At least: {plain(label(quality))}" if sign > 0 else f"At least: minus {plain(label(quality))}"
+        places[-1].slider(shown, *ends, key=key, step=0.1, on_change=moved, format="%.1f")
+
+
+def rows_within(view: View, rows: pd.DataFrame, costs: Sequence[Objective], quality: Objective) -> pd.DataFrame:
+    """The students inside the sliders' limits."""
+    state = st.session_state
+    at_most = {o.name: state[key] for o in costs if (key := f"most {view.name} {o.name}") in state}
+    inside = picking.within(rows, at_most, {})
+    key = f"least {view.name} {quality.name}"
+    if key in state:
+        factor = 100.0 if metric_of(quality.metric).unit == "ratio" else 1.0
+        sign = 1.0 if quality.direction == "maximize" else -1.0
+        inside = inside[sign * factor * inside[quality.name] >= state[key] - 1e-9]
+    return inside
+
+
+def choose_first(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
+    """The best compromise, as long as nobody chose a student that is still there."""
+    if view.chosen is None or not (rows["number"] == view.chosen).any():
+        first = picking.compromise(front, goals)
+        if first is not None:
+            view.choose(first)
+
+
+def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> str:
+    """The chosen student, and what a little more would buy."""
+    costs, quality = bounded(view, rows, goals)
+    if not len(rows_within(view, rows, costs, quality)):
+        return "**No student is inside these limits\\.** Loosen one of them; the chosen one stays\\."
+    chosen = rows[rows["number"] == view.chosen].iloc[0]
+    x, y = axes(goals)
+    shown = ", ".join(plain(number(float(chosen[o.name]), metric_of(o.metric).unit)) for o in (y, x))
+    on_front = bool((front["number"] == view.chosen).any())
+    note = "" if on_front else plain(" (not on the front)")
+    text = f"**Trial {view.chosen}**: {shown}{note}\\."
+    if len(goals) > 2 or x.scale != "log" or y.scale != "linear":
+        return text
+    cheaper, better = picking.exchanges(front, int(view.chosen or 0), y, x)
+    unit_x, unit_y = metric_of(x.metric).unit, metric_of(y.metric).unit
+    gain = "points" if unit_y == "ratio" else unit_y
+    factor = 100.0 if unit_y == "ratio" else 1.0
+    if better is not None and better.cost > 0:
+        more, gained = number(better.cost, unit_x), factor * better.gain
+        text += " " + plain(f"{more} more buys {gained:.2g} {gain} (trial {better.number}).")
+    if cheaper is not None and cheaper.cost < 0:
+        saved, lost = number(-cheaper.cost, unit_x), -factor * cheaper.gain
+        text += " " + plain(f"{saved} less costs {lost:.2g} {gain} (trial {cheaper.number}).")
+    return text
+
+
+# ---------------------------------------------------------------------------------------------------- picture
+
+
+def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
+    """The front; clicking a point chooses its student, a box puts students side by side."""
+
+    def build() -> object:
+        own = goals == view.plan.objectives
+        rejected = view.frame[~view.frame["feasible"].astype(bool)] if others else None
+        return front_figure(rows, goals, view.reference if own else None, view.teacher, colour, rejected)
+
+    figure = view.reader.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
+    figure = type(figure)(figure)  # the ring is this session's
+    chosen = rows[rows["number"] == view.chosen]
+    x, y = axes(goals)
+    ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 2}}
+    figure.add_scatter(
+        x=chosen[x.name], y=chosen[y.name], mode="markers", marker=ring, name="chosen", hoverinfo="skip",
+        unselected={"marker": {"opacity": 1.0}},
+    )  # fmt: skip
+    key = f"figure {view.name}"
+
+    def selected() -> None:
+        points = st.session_state[key].selection.points
+        numbers = list(dict.fromkeys(int(p["customdata"][0]) for p in points if p.get("customdata")))
+        if len(numbers) == 1:
+            view.choose(numbers[0])
+        elif numbers:
+            best = rows[rows["number"].isin(numbers)]
+            view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
+
+    st.plotly_chart(
+        figure, key=key, on_select=selected, selection_mode=("points", "box"), height=480,
+        config={"displaylogo": False}, alt="Every measured student by two measurements; the table below holds the front",
+    )  # fmt: skip
+    drawn = "" if len(rows) <= MOST else f" Of {len(rows):,} students the front and {MOST:,} others are drawn."
+    text = (
+        "Bars are the spread. Click a point to choose its student; drag a box (box select in the bar above) to compare."
+    )
+    st.caption(plain(text + drawn))
+    if len(view.compared) > 1:
+        listed = ", ".join(str(n) for n in view.compared)
+        st.page_link(st.session_state["pages"]["compare"], label=f"Compare trials {listed}")
+
+
+def table(view: View, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
+    """The front's numbers; choosing a row chooses its student."""
+    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {})
+    numbers = front["number"].astype(int).tolist()
+    key = f"table {view.name} {numbers}"  # a row chosen in a table that has changed since would be another student
+
+    def chosen() -> None:
+        at = st.session_state[key].selection.rows
+        if at:
+            view.choose(numbers[at[0]])
+
+    st.subheader("Pareto front")
+    st.dataframe(
+        frame, key=key, hide_index=True, on_select=chosen, selection_mode="single-row",
+        column_config=texts.formats(frame), alt="The students of the front",
+    )  # fmt: skip
+
+
+def hand_over(view: View) -> None:
+    """The chosen student's file, at hand."""
+    st.subheader(f"Take trial {view.chosen} home")
+    download_buttons(view, int(view.chosen or 0))
+    st.page_link(st.session_state["pages"]["student"], label="Look at this student closely")

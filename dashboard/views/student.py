@@ -1,0 +1,266 @@
+"""One student: what it is made of, how it learned, where it errs, what each part gave, and its file."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from autokd.dashboard import evidence, lift, students, texts
+from autokd.dashboard.hand import download_buttons
+from autokd.dashboard.mistakes import errors
+from autokd.dashboard.picking import compromise
+from autokd.dashboard.source import View
+from autokd.dashboard.texts import plain
+from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
+from autokd.ledger import DEFAULT_URL, shown_url
+from autokd.objectives import Objective, metric_of
+from autokd.results import Member
+from autokd.tables import number
+
+CHART = {"displaylogo": False}
+WORDS = {
+    "latency_ms": ("faster", "slower"),
+    "size_bytes": ("smaller", "larger"),
+    "params": ("fewer parameters", "more parameters"),
+}
+"""What a cost is called that is below and above the teacher's."""
+
+
+def page(view: View) -> None:
+    """Draw it."""
+    chosen = choose(view)
+    if chosen is None:
+        st.info(
+            "No measured student yet that meets every constraint\\. The pages Watch and Why say how the search goes\\."
+        )
+        return
+    member = view.member(chosen)
+    headline(view, member)
+    architecture(view, member)
+    facts(view, member)
+    training(view, member)
+    errors(view, member)
+    contributions(view, member)
+    st.subheader("Take it home")
+    verified(member)
+    download_buttons(view, chosen)
+
+
+def choose(view: View) -> int | None:
+    """The student of the page: the one that was chosen anywhere, else the front's best compromise."""
+    measured, front = view.measured(), view.front()
+    if not len(measured):
+        return None
+    there = view.chosen is not None and bool((measured["number"] == view.chosen).any())
+    first = compromise(front, view.objectives)
+    now = view.chosen if there else first
+    if now is None:
+        return None
+    if view.chosen is None:
+        view.choose(now)  # a running search must not put another student under the reader's eyes
+    elif not there:
+        why = (
+            f"Trial {view.chosen} is no student that was measured and meets every constraint\\. Shown is trial {now}\\."
+        )
+        st.info(why + " The page Trials tells what became of it\\.")
+    numbers = students.offered(measured, front, [now])
+    shown = students.lines(measured, front, numbers, view.objectives)
+    key = f"pick {view.name} {view.profile or ''}"
+    st.session_state[key] = now
+    st.selectbox(
+        "Student", numbers, key=key, format_func=lambda n: shown.get(n, f"trial {n}"),
+        on_change=lambda: view.choose(st.session_state[key]),
+        help="First the front, cheapest first, then the others, the latest first. Type to search.",
+    )  # fmt: skip
+    if len(numbers) < len(measured):
+        st.caption(f"The list holds the front and the latest {students.MOST:,} others; the page Trials has all\\.")
+    return now
+
+
+# ------------------------------------------------------------------------------------------------- what it is
+
+
+def headline(view: View, member: Member) -> None:
+    """Objectives, size and parameters at a glance, against the teacher."""
+    measured = {m.name: m for m in member.record.measurements}
+    names = [o.name for o in view.objectives]
+    wanted = list(dict.fromkeys([*names, "accuracy", "size_bytes", "params"]))[:5]
+    shown = [name for name in wanted if name in measured]
+    for place, name in zip(st.columns(max(1, len(shown))), shown, strict=False):
+        m = measured[name]
+        where = (
+            f"on {m.profile}" if m.profile else "validation split" if metric_of(m.metric).needs_training else "the file"
+        )
+        place.metric(plain(f"{texts.title(m.metric)}, {where}"), plain(number(m.value, m.unit)))
+    told = [
+        text for name in shown if (text := against(measured[name].value, view.teacher.get(name), measured[name].metric))
+    ]
+    if told:
+        st.caption(plain(f"Against the teacher: {', '.join(told)}."))
+
+
+def against(value: float, teacher: float | None, metric: str) -> str:
+    """``accuracy -5.9 points``, ``18 times faster``; empty where there is nothing to compare with."""
+    known = metric_of(metric)
+    name = texts.title(metric)
+    if teacher is None:
+        return ""
+    if known.unit == "ratio":
+        return f"{name} {100 * (value - teacher):+.1f} points"
+    if known.log_scale and value > 0 and teacher > 0:
+        less, more = WORDS.get(metric, (f"less {name}", f"more {name}"))
+        return f"{teacher / value:.3g} times {less}" if value <= teacher else f"{value / teacher:.3g} times {more}"
+    return f"{name} {value - teacher:+.3g} {known.unit}".rstrip()
+
+
+def architecture(view: View, member: Member) -> None:
+    st.subheader("Architecture")
+    blocks = evidence.blocks(view.folder(member.number))
+    if not blocks:
+        st.info(
+            "The trial's folder does not say what this student is made of: its family describes no blocks, or it is gone\\."
+        )
+        return
+    st.plotly_chart(
+        blocks_figure(blocks), key=f"blocks {view.name}", config=CHART,
+        alt="The student's blocks in a row: " + ", ".join(f"{b.kind} {b.outputs}" for b in blocks),
+    )  # fmt: skip
+    st.caption(
+        "One box a block, as it was shipped: wide as the square root of its channels, high as its output's side\\. "
+        "Below: name, output channels, output size; ÷2 is a stride\\. Point at a box for kernel and hidden channels\\."
+    )
+
+
+def facts(view: View, member: Member) -> None:
+    """Measurements and parameters."""
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Measurements")
+        st.dataframe(texts.facts_table(member), hide_index=True, height="content", alt="Measurements of the student")
+        for m in member.record.measurements:
+            if m.metric == "latency_ms" and {"count", "p90_ms", "batch", "threads"} <= m.extra.keys():
+                size, threads = int(m.extra["batch"]), int(m.extra["threads"])
+                st.caption(
+                    plain(
+                        f"{m.profile}: median of {int(m.extra['count']):,} calls of {size} sample{'s' * (size != 1)}, "
+                        f"{threads} thread{'s' * (threads != 1)}; nine in ten took at most {number(m.extra['p90_ms'], 'ms')}."
+                    )
+                )
+        if member.confirmed is None:
+            st.caption("The test split was not read for it\\. In a terminal, for the whole front:")
+            st.code(confirm_command(view), language="bash")
+        cost(view, member)
+    with right:
+        st.subheader("Parameters")
+        st.dataframe(
+            texts.params_table(member.params), hide_index=True, height="content", alt="Parameters of the student"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- how it learned
+
+
+def trained(view: View, member: Member) -> Training:
+    """The student's curves, and the accuracy of its file."""
+    folder = view.folder(member.number)
+    file = next((m for m in member.record.measurements if m.metric == "accuracy"), None)
+    return Training(
+        f"trial {member.number}",
+        evidence.curve(folder),
+        evidence.curve(folder, "tuning_curve.json"),
+        file.value if file else None,
+        file.spread if file else None,
+    )
+
+
+def training(view: View, member: Member) -> None:
+    st.subheader("How it learned")
+    found = trained(view, member)
+    if not found.distill and not found.tuning:
+        st.info("The trial's folder holds no learning curve\\.")
+        return
+    st.plotly_chart(
+        curves_figure([found], view.teacher.get("accuracy")), key=f"curve {view.name}", config=CHART,
+        alt="Validation accuracy and loss over the training samples seen",
+    )  # fmt: skip
+    st.caption(
+        "Lines: the model in training, on a part of the validation split\\. "
+        "Star: the exported file, on the whole split, with its standard error\\."
+    )
+
+
+def cost(view: View, member: Member) -> None:
+    """What its evaluation took."""
+    st.subheader("What it took")
+    if not member.record.stages:
+        st.info("The ledger does not say how long its stages took\\.")
+        return
+    st.plotly_chart(
+        stages_figure(member.record.stages), key=f"stages {view.name}", config=CHART,
+        alt="Seconds of every stage of the evaluation",
+    )  # fmt: skip
+    text = f"{member.record.cpu_s:.3g} CPU seconds in all"
+    if any(s.cached for s in member.record.stages):
+        text += "; what an earlier trial had done was found in the store"
+    st.caption(plain(text + "."))
+
+
+def confirm_command(view: View) -> str:
+    """What reads the test split, for a terminal; the ledger is named where it is not the one that commands look for."""
+    words, where = ["autokd", "confirm", view.name], view.study.ledger.url
+    return shlex.join(words if where == DEFAULT_URL else [*words, "--storage", shown_url(where)])
+
+
+# ------------------------------------------------------------------------------------------------- what gave what
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def neighbours(_view: View, number: int, identity: object) -> tuple[list[lift.Pair], list[str]]:
+    """Pairs and sentences of the lift sheet; ``identity`` differs when the study has more students."""
+    rows = _view.measured()
+    space = _view.plan.space
+    found = lift.pairs(rows, space, number)
+    return found, lift.without(found, space, rows)
+
+
+def contributions(view: View, member: Member) -> None:
+    """What architecture, pruning, bits and teacher gave, as far as the study's own trials tell."""
+    st.subheader("What each part gave")
+    rows = view.measured()
+    identity = (view.study.ledger.url, view.name, view.profile, len(rows), float(rows["ended"].max()))
+    found, sentences = neighbours(view, member.number, identity)
+    goals = list(view.objectives)
+    more = [Objective("maximize", "accuracy"), Objective("minimize", "size_bytes")]
+    if not any(o.metric == "latency_ms" for o in goals) and view.plan.profiles:
+        more.append(Objective("minimize", "latency_ms", view.profile or view.plan.profiles[0].name))
+    goals += [o for o in more if o.name in rows.columns and o.name not in {g.name for g in goals}]
+    own, others = [p for p in found if p.own], [p for p in found if not p.own]
+    if own:
+        st.markdown("Its neighbours: trials that differ from it in one part alone, and what that changed\\.")
+        st.dataframe(
+            lift.lift_table(rows, own, goals), hide_index=True, height="content",
+            alt="Pairs of trials that differ from this student in one part alone",
+        )  # fmt: skip
+    if others:
+        parts = plain(", ".join(dict.fromkeys(p.part for p in others)))
+        st.markdown(f"It has no neighbour in {parts}\\. Elsewhere in this study, the pair most like it:")
+        st.dataframe(
+            lift.lift_table(rows, others, goals), hide_index=True, height="content",
+            alt="Pairs of other trials that differ in one part alone",
+        )  # fmt: skip
+    if sentences:
+        st.markdown(" ".join(map(plain, sentences)))
+    if found:
+        st.caption(
+            "Each row is one pair, from against to trial\\. It holds the chance of two trainings beside the part's effect; "
+            "± is the standard error of the samples alone\\."
+        )
+
+
+def verified(member: Member) -> None:
+    """Whether the file does what the model did."""
+    verdict = member.record.notes.get("verify") or {}
+    if {"prediction_mismatches", "n"} <= verdict.keys():
+        wrong, of = int(verdict["prediction_mismatches"]), int(verdict["n"])
+        st.caption(plain(f"{wrong:,} of {of:,} predictions of the file differ from the trained model's."))

@@ -1,0 +1,161 @@
+"""The page that puts students side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from autokd.dashboard import beside, students
+from autokd.objectives import Objective
+from autokd.results import Member
+from autokd.trial import Measurement, Outcome, TrialRecord
+from tests.dashboard.conftest import EVIL, Make, Open
+
+GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))
+
+
+def member(
+    number: int, accuracy: float, ms: float, confirmed: Mapping[str, float] | None = None, **params: object
+) -> Member:
+    measured = (
+        Measurement("accuracy", accuracy, "ratio", None, 0.004),
+        Measurement("latency_ms", ms, "ms", "cpu_1_thread", 0.01),
+        Measurement("size_bytes", 1000.0, "bytes"),
+    )
+    record = TrialRecord(Outcome.MEASURED, params, measured)  # type: ignore[arg-type]
+    return Member(number, record.params, {}, confirmed, None, record)
+
+
+def words(app: AppTest) -> str:
+    kinds = (app.markdown, app.caption, app.info, app.warning)
+    return " ".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
+
+
+def table(app: AppTest, name: str) -> pd.DataFrame:
+    frame = next(d.value for d in app.dataframe if name in d.value.columns)
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def test_it_begins_with_the_ends_of_the_front_and_its_knee(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("compare")
+    assert not app.error
+    box = app.multiselect[0]
+    assert box.value[0] == 0 and box.value[-1] == 3 and 2 <= len(box.value) <= 3
+    assert len(app.get("plotly_chart")) == len(box.value) + 1  # a picture of each, and the curves
+
+
+def test_what_differs_comes_first_and_the_best_is_marked(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("compare")
+    app.multiselect[0].set_value([0, 1]).run()
+    assert not app.exception and not app.error
+    assert app.session_state["compare digits"] == [0, 1]
+    params = table(app, "parameter")
+    assert params[["", "parameter"]].values.tolist() == [["≠", "bits"], ["≠", "prune_1"], ["", "lr"], ["", "method"]]
+    assert params["trial 1"].tolist()[0] == "8" and params["trial 0"].tolist()[0] == "32"
+    found = table(app, "measurement").set_index("measurement")
+    assert found.loc["accuracy", "trial 1"].endswith("★") and found.loc["latency", "trial 0"].endswith("★")
+    assert not found.loc["accuracy", "trial 0"].endswith("★")
+
+
+def test_a_choice_stays_when_another_page_was_looked_at(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("compare")
+    app.session_state["compare digits"] = [1, 2]
+    app.run()
+    assert app.multiselect[0].value == [1, 2]
+
+
+def test_trials_that_are_no_students_are_left_out(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("compare")
+    app.session_state["compare digits"] = [1, 5, 2, 99]
+    app.run()
+    assert app.multiselect[0].value == [1, 2] and not app.exception
+    app.multiselect[0].set_value([1, 2, 3]).run()
+    assert app.multiselect[0].value == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("chosen", "said"), [([], "at least two"), ([1], "at least two")])
+def test_too_few_are_said(make: Make, open_page: Open, chosen: list[int], said: str) -> None:
+    make()
+    app = open_page("compare")
+    app.multiselect[0].set_value(chosen).run()
+    assert said in words(app) and not app.dataframe and not app.exception
+
+
+def test_a_study_of_one_student(make: Make, open_page: Open) -> None:
+    make(students=1)
+    app = open_page("compare")
+    assert "it takes two to compare" in words(app) and not app.multiselect
+
+
+def test_missing_folders_are_said(make: Make, open_page: Open) -> None:
+    study = make()
+    for name in ("blocks.json", "curve.json"):
+        (study.home / "trials" / "00000" / name).unlink()
+    app = open_page("compare")
+    assert not app.error
+    text = words(app)
+    assert "Trial 0: its folder does not say what it is made of" in text
+    assert "No learning curve is in the folder of trial 0" in text
+
+
+def test_confirmed_values_have_rows_of_their_own(make: Make, open_page: Open) -> None:
+    make().ledger.set_attr("autokd:confirmed", {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
+    app = open_page("compare")
+    rows = table(app, "measurement")
+    last = rows[rows["of"] == "test split"].iloc[0]
+    assert last["trial 0"] == "77.0% ± 2.0%" and last["trial 3"] == "–"
+    assert "was not read for trial" in words(app)
+
+
+def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
+    make(evil=True)
+    app = open_page("compare")
+    assert not app.error and "<b>kd" not in words(app)
+    assert EVIL in table(app, "parameter")["trial 0"].tolist()
+
+
+def test_another_device_moves_the_suggestion(make: Make, open_page: Open) -> None:
+    make(hardware=("cpu_1_thread", "cpu_2_threads"))
+    app = open_page("compare")
+    app.selectbox(key="profile digits").set_value("cpu_2_threads").run()
+    assert not app.exception and not app.error
+    assert set(app.multiselect[0].value) == {3, 4}  # there only two are on the front
+
+
+# ----------------------------------------------------------------------------------------------------- the tables
+
+
+def test_the_best_of_a_row_and_what_cannot_be_told_from_it() -> None:
+    members = [member(1, 0.900, 0.02), member(2, 0.905, 0.0201), member(3, 0.85, 0.05)]
+    rows = beside.measurements(members, GOALS).set_index("measurement")
+    assert [text[-1] for text in rows.loc["accuracy"][1:]] == ["≈", "★", "%"]
+    assert [text[-1] for text in rows.loc["latency"][1:]] == ["★", "≈", "%"]
+    assert [text[-1] for text in rows.loc["size"][1:]] == ["B", "B", "B"]  # all the same: nobody is best
+
+
+def test_test_values_come_last() -> None:
+    members = [member(1, 0.9, 0.02, {"accuracy": 0.88}), member(2, 0.8, 0.01, {"accuracy": 0.81})]
+    rows = beside.measurements(members, GOALS)
+    assert rows["of"].tolist() == ["validation split", "cpu_1_thread", "the file", "test split"]
+    assert rows["trial 1"].tolist()[-1] == "88.0% ★"
+
+
+def test_a_parameter_that_one_does_not_have_differs() -> None:
+    rows = beside.params([member(1, 0.9, 0.02, same=1, alpha=0.5), member(2, 0.8, 0.01, same=1)])
+    assert rows.to_dict("list") == {
+        "": ["≠", ""], "parameter": ["alpha", "same"], "trial 1": ["0.5", "1"], "trial 2": ["–", "1"],
+    }  # fmt: skip
+
+
+def test_a_front_of_one_is_compared_with_the_latest_other() -> None:
+    rows = pd.DataFrame({"number": [0, 1, 2], "accuracy": [0.9, 0.5, 0.4], "latency_ms@cpu_1_thread": [1.0, 2.0, 3.0]})
+    assert students.suggested(rows.iloc[:1], rows, GOALS) == [0, 2]
+    assert students.suggested(rows.iloc[:0], rows, GOALS) == []

@@ -1,0 +1,256 @@
+"""The front: what is drawn, what limits pick, and what is handed out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+
+from autokd.dashboard import picking, texts
+from autokd.files import file_sha256
+from autokd.ledger import STATE_KEY
+from autokd.live import DRIVER_KEY
+from autokd.objectives import Objective
+from autokd.trial import Outcome, TrialRecord
+from tests.dashboard.conftest import EVIL, Make, Open, add, write_student
+
+ACCURACY, LATENCY = Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread")
+
+
+def words(app) -> str:
+    return " ".join(str(e.value) for kind in (app.markdown, app.caption, app.info) for e in kind).replace("\\", "")
+
+
+def downloads(app) -> list[object]:
+    return list(app.get("download_button"))
+
+
+def test_a_study_with_a_front(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page()
+    assert not app.error
+    assert app.title[0].value == "digits"
+    assert "finished (12 trials) · 7 trials finished · 5 students · 4 on the front" in words(app)
+    table = app.dataframe[0].value
+    assert table["trial"].tolist() == [0, 1, 2, 3]
+    assert table["latency (ms, cpu_1_thread)"].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert table["accuracy (%)"].tolist() == pytest.approx([80, 83, 86, 89])
+    assert table["latency ± (ms, cpu_1_thread)"].tolist() == pytest.approx([4e-5, 8e-5, 12e-5, 16e-5])
+    assert len(downloads(app)) == 2
+
+
+def test_a_limit_picks_the_best_student_inside_it(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page()
+    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.027).run()
+    assert not app.exception and "Trial 1: 83.0%, 20.0 µs." in words(app).replace("**", "")
+    assert "10.0 µs more buys 3 points (trial 2)" in words(app)
+    assert "10.0 µs less costs 3 points (trial 0)" in words(app)
+    app.slider(key="least digits accuracy").set_value(88.0).run()
+    assert "No student is inside these limits" in words(app)
+    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.051).run()
+    assert "Trial 3: 89.0%, 40.0 µs." in words(app).replace("**", "")
+
+
+def test_the_size_limit_counts_too(make: Make, open_page: Open) -> None:
+    study = make()
+    sizes = sorted(m.record.value("size_bytes") for m in study.members())
+    app = open_page()
+    slider = app.select_slider(key="most digits size_bytes")
+    limit = picking.grid(pd.Series(sizes))[1]
+    slider.set_value(limit).run()
+    assert "Trial 0" in words(app) and sizes[0] <= limit < sizes[1]
+
+
+def test_the_chosen_student_is_the_measured_file_and_runs(make: Make, open_page: Open, tmp_path: Path) -> None:
+    study = make()
+    app = open_page()
+    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.03).run()
+    member = next(m for m in study.members() if m.number == 2)
+    found = texts.download(study, member)
+    assert found.name == "digits-2.onnx" and found.receipt_name == "digits-2.receipt.json"
+    assert found.model == Path(str(member.artifact)).read_bytes()
+    receipt = json.loads(found.receipt)
+    assert receipt["trial"] == 2 and receipt["file"]["sha256"] == member.record.artifact_sha256
+    (tmp_path / found.name).write_bytes(found.model)
+    code = app.code[0].value
+    assert code == texts.snippet(found)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    session = onnxruntime.InferenceSession(found.model, providers=["CPUExecutionProvider"])
+    scores = session.run(None, {"input": np.zeros((1, 1, 8, 8), np.float32)})[0]
+    assert ran.stdout.strip() == f"['{scores.argmax()}']"
+
+
+def test_a_changed_file_is_not_handed_out(make: Make, open_page: Open) -> None:
+    study = make(students=1)
+    file = Path(str(study.members()[0].artifact))
+    file.write_bytes(file.read_bytes() + b" ")
+    app = open_page()
+    assert "was changed" in app.error[0].value and not downloads(app)
+
+
+def test_a_file_that_is_gone_is_said_in_words(make: Make, open_page: Open) -> None:
+    study = make(students=1)
+    Path(str(study.members()[0].artifact)).unlink()
+    app = open_page()
+    assert "must be there" in app.error[0].value and not downloads(app)
+    assert app.dataframe[0].value["trial"].tolist() == [0]
+
+
+def test_a_file_outside_the_study_is_not_handed_out(make: Make, open_page: Open, tmp_path: Path) -> None:
+    study = make(students=1)
+    elsewhere = tmp_path / "other.onnx"
+    write_student(elsewhere, 4)
+    record = study.members()[0].record
+    better = dataclasses.replace(record.measurements[0], value=0.99)
+    foreign = dataclasses.replace(
+        record, artifact=str(elsewhere), artifact_sha256=file_sha256(elsewhere), measurements=(better, *record.measurements[1:])
+    )  # fmt: skip
+    study.ledger.finish(study.optuna_study.ask(), foreign, [0.99, 0.01])
+    app = open_page()
+    assert "must be a file of its study" in app.error[0].value.replace("\\", "") and not downloads(app)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "live"),
+    [
+        ("preparing", "being prepared", True),
+        ("searching", "being trained", True),
+        ("interrupted", "Why and Trials", False),
+    ],
+)
+def test_a_study_without_a_measured_student(make: Make, open_page: Open, state: str, expected: str, live: bool) -> None:
+    study = make(students=0, state=state)
+    if live:
+        study.ledger.set_attr(DRIVER_KEY, {"beat": time.time()})
+    app = open_page()
+    assert expected in words(app) and state in words(app)
+    assert not app.error and not app.warning and not app.dataframe
+
+
+def test_another_device_has_another_front(make: Make, open_page: Open) -> None:
+    make(hardware=("cpu_1_thread", "cpu_2_threads"))
+    app = open_page()
+    assert app.dataframe[0].value["trial"].tolist() == [0, 1, 2, 3]
+    app.selectbox(key="profile digits").set_value("cpu_2_threads").run()
+    table = app.dataframe[0].value
+    assert not app.exception and table["trial"].tolist() == [4, 3]
+    assert "latency (ms, cpu_2_threads)" in table.columns
+
+
+def test_any_two_measurements_make_a_front(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page()
+    x = app.selectbox(key="x digits ")
+    assert "size (bytes)" in x.options and "params" in x.options
+    x.set_value("size (bytes)").run()
+    assert not app.exception
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["xaxis"]["title"]["text"].startswith("size (bytes, lower")
+    assert app.dataframe[0].value["trial"].tolist() == [0, 1, 2, 3]
+
+
+def test_rejected_trials_can_be_shown(make: Make, open_page: Open) -> None:
+    study = make()
+    record = TrialRecord(
+        Outcome.INFEASIBLE,
+        measurements=(study.members()[0].record.measurements[1],),
+        violations=study.ledger.trials() and (),
+    )
+    study.ledger.finish(study.optuna_study.ask(), record, None)
+    app = open_page()
+    names = [t["name"] for t in json.loads(app.get("plotly_chart")[0].proto.spec)["data"]]
+    assert "infeasible" not in names
+    app.toggle(key="rejected digits").set_value(True).run()
+    traces = {t["name"]: t for t in json.loads(app.get("plotly_chart")[0].proto.spec)["data"]}
+    assert not app.exception and "infeasible" in traces
+
+
+def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
+    make(evil=True)
+    app = open_page()
+    app.selectbox(key="colour digits").set_value("method").run()
+    assert not app.exception
+    figure = app.get("plotly_chart")[0].proto.spec
+    assert "\\u003cb\\u003ekd" not in figure and "<b>kd" not in figure and "lt;b" in figure
+    assert EVIL in app.dataframe[0].value["method"].tolist()  # shown as it is, in a table that reads no markup
+    found = [e.value for kind in (app.markdown, app.caption, app.title, app.subheader, app.info) for e in kind]
+    assert not [t for t in found if "<b>" in str(t)]
+
+
+def test_what_was_confirmed_is_shown_with_its_place(make: Make, open_page: Open) -> None:
+    study = make()
+    best = study.front()[0].number
+    found = {"accuracy": 0.77, "accuracy_se": 0.02, "latency_ms@cpu_1_thread": 0.0123}
+    study.ledger.set_attr("autokd:confirmed", {str(best): found})
+    table = open_page().dataframe[0].value
+    assert table["accuracy (%, test split)"].iloc[0] == pytest.approx(77)
+    assert table["latency (ms, cpu_1_thread, again)"].iloc[0] == pytest.approx(0.0123)
+
+
+def test_a_live_study_shows_a_new_student_by_itself(make: Make, open_page: Open) -> None:
+    study = make(students=2, state="searching", live=True)
+    app = open_page()
+    assert app.dataframe[0].value["trial"].tolist() == [0, 1]
+    add(study, 3, 9, False, ("cpu_1_thread",))
+    app.run()
+    assert not app.exception and len(app.dataframe[0].value) == 3
+    study.ledger.set_attr(STATE_KEY, "finished: enough")
+    app.run()
+    assert "finished (enough)" in words(app)
+
+
+def test_markdown_is_escaped() -> None:
+    assert texts.plain(":red[x] <b>\n$y$ `z`") == r"\:red\[x\] \<b\> \$y\$ \`z\`"
+
+
+# ------------------------------------------------------------------------------------------------------ picking
+
+
+def rows(*values: tuple[float, float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"number": k, "accuracy": a, "latency_ms@cpu_1_thread": ms} for k, (a, ms) in enumerate(values)]
+    )
+
+
+@pytest.mark.parametrize("values", [[0.0103, 0.3], [5.0, 5.0], [9.5e6, 1.2e7], [1.0, 10.0]])
+def test_a_slider_s_limits_reach_around_every_value(values: list[float]) -> None:
+    steps = picking.grid(pd.Series(values))
+    assert steps == sorted(steps)
+    assert min(values) <= steps[0] <= 1.11 * min(values)
+    assert max(values) <= steps[-1] <= 1.11 * max(values)
+
+
+def test_limits_stay_where_they_are_as_a_study_grows() -> None:
+    few, many = picking.grid(pd.Series([0.02, 0.05])), picking.grid(pd.Series([0.02, 0.05, 0.5, 0.01]))
+    assert set(few) <= set(many)
+
+
+def test_no_values_no_limits() -> None:
+    assert picking.grid(pd.Series([np.nan, 0.0])) == []
+
+
+def test_the_best_inside_limits_is_the_most_accurate_then_the_fastest() -> None:
+    found = rows((0.9, 3.0), (0.9, 2.0), (0.95, 9.0))
+    inside = picking.within(found, {"latency_ms@cpu_1_thread": 5.0}, {"accuracy": 0.5})
+    assert picking.best(inside, ACCURACY, LATENCY) == 1
+    assert picking.best(inside.iloc[:0], ACCURACY, LATENCY) is None
+
+
+def test_an_exchange_is_against_the_neighbours_on_the_front() -> None:
+    front = rows((0.8, 1.0), (0.9, 2.0), (0.95, 5.0))
+    cheaper, better = picking.exchanges(front, 1, ACCURACY, LATENCY)
+    assert cheaper is not None and better is not None
+    assert (cheaper.number, better.number) == (0, 2)
+    assert (cheaper.cost, cheaper.gain) == pytest.approx((-1.0, -0.1))
+    assert (better.cost, better.gain) == pytest.approx((3.0, 0.05))
+    assert picking.exchanges(front, 0, ACCURACY, LATENCY)[0] is None
+    assert picking.exchanges(front, 7, ACCURACY, LATENCY) == (None, None)

@@ -1,0 +1,260 @@
+"""The table of trials: headings with units, filters, CSV, and what became of a trial."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autokd.dashboard import trials_table as tables
+from autokd.dashboard.trials_table import Filters
+from autokd.objectives import Objective
+from tests.dashboard.conftest import EVIL, Make, Open, go
+
+GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))
+
+
+def words(app) -> str:
+    found = [e.value for kind in (app.markdown, app.caption, app.info, app.subheader) for e in kind]
+    return " ".join(map(str, found)).replace("\\", "")
+
+
+def shown(app) -> pd.DataFrame:
+    return app.dataframe[0].value
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "number": [0, 1, 2, 3],
+            "outcome": ["measured", "measured", "infeasible", None],
+            "feasible": [True, True, False, False],
+            "accuracy": [0.812345678901234, 0.9, np.nan, np.nan],
+            "accuracy_error": [0.01, 0.02, np.nan, np.nan],
+            "latency_ms@cpu_1_thread": [0.02, 0.05, 0.01, np.nan],
+            "size_bytes": [12345.0, 2000.0, 1000.0, np.nan],
+            "params_bits": [8.0, 32.0, 8.0, np.nan],
+            "params_lr": [0.1, 0.25, 0.1, np.nan],
+            "params_method": ["kd", "dkd", EVIL, None],
+            "params_trial": ["=1+1", "-0.5", "@x", None],
+            "cpu_s": [1.5, 2.0, 0.1, 0.0],
+            "begun": [0.0, 1.0, 2.0, 3.0],
+            "stage_distill_s": [2.0, np.nan, np.nan, np.nan],
+        }
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ the page
+
+
+def test_all_trials_are_rows_named_for_people(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("trials")
+    assert not app.error
+    table = shown(app)
+    assert table["trial"].tolist() == [6, 5, 4, 3, 2, 1, 0]  # newest first
+    assert table["accuracy (%)"].tolist()[-1] == pytest.approx(80)
+    assert table["latency (ms, cpu_1_thread)"].tolist()[-1] == pytest.approx(0.01)
+    assert "size (kB)" in table and "bits" in table and "prune_1" in table
+    assert not [c for c in table.columns if c.startswith(("params_", "stage_")) or c in ("feasible", "state")]
+    assert "7 trials" in words(app)
+
+
+def test_filters_narrow_the_table_and_say_so(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("trials")
+    app.multiselect(key="filter outcome digits").set_value(["measured"]).run()
+    assert shown(app)["trial"].tolist() == [4, 3, 2, 1, 0] and "5 of 7 trials" in words(app)
+    app.text_input(key="words digits").set_value("bits=8").run()
+    assert shown(app)["trial"].tolist() == [3, 1]
+    app.text_input(key="words digits").set_value("nothing>3").run()
+    assert "nothing" in app.warning[0].value and not app.exception
+    app.text_input(key="words digits").set_value("bits=77").run()
+    assert "No trial meets" in words(app) and not app.exception
+
+
+def test_a_range_is_in_the_unit_that_is_shown(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("trials")
+    slider = next(s for s in app.slider if "accuracy" in s.label)
+    slider.set_value((82.0, slider.max)).run()
+    assert sorted(shown(app)["trial"].tolist()) == [1, 2, 3]
+    slider = next(s for s in app.slider if "accuracy" in s.label)
+    slider.set_value((slider.min, slider.max)).run()
+    assert len(shown(app)) == 7  # both ends: also those without a value
+
+
+def test_filters_survive_a_look_at_another_page(make: Make, open_page: Open) -> None:
+    make()
+    app = go(open_page("front"), "trials")
+    app.multiselect(key="filter outcome digits").set_value(["failed"]).run()
+    assert app.metric == [] and go(app, "watch").metric
+    go(app, "trials")
+    assert not app.exception and shown(app)["trial"].tolist() == [6]
+
+
+def test_the_order_and_the_columns_can_be_chosen(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("trials")
+    app.selectbox(key="order digits").set_value("best accuracy (%)").run()
+    assert shown(app)["trial"].tolist()[:3] == [3, 2, 1]
+    app.multiselect(key="columns digits").set_value(["trial", "CPU time (s)"]).run()
+    assert shown(app).columns.tolist() == ["trial", "CPU time (s)"]
+
+
+def choose(app, trial: int):
+    app.session_state["trial digits"] = trial  # what the callback of a row sets
+    return app.run()
+
+
+def test_a_failed_trial_shows_its_trace(make: Make, open_page: Open) -> None:
+    study = make()
+    folder = study.home / "trials" / "00006"
+    folder.mkdir(parents=True)
+    (folder / "error.txt").write_text("Traceback\n" + "x" * 30_000 + "\nFloatingPointError: <b>nan</b>\n")
+    app = choose(open_page("trials"), 6)
+    assert not app.exception and "Failed in distill: diverged" in words(app)
+    said, trace = (c.value for c in app.code)
+    assert said == "the loss was not finite by step 20"
+    assert trace.endswith("FloatingPointError: <b>nan</b>") and len(trace) == 20_000 - 1  # and a line's end
+
+
+def test_a_failed_trial_without_a_trace(make: Make, open_page: Open) -> None:
+    make()
+    app = choose(open_page("trials"), 6)
+    assert "No trace was left" in words(app) and not app.error
+
+
+def test_what_became_of_the_others(make: Make, open_page: Open) -> None:
+    make()
+    app = choose(open_page("trials"), 5)
+    assert "does not meet the constraints" in words(app) and "must hold, but got 2" in words(app)
+    assert "Measured: accuracy 80.0% ± 1.0%" in words(choose(app, 0)) and not app.exception
+
+
+def test_before_the_first_trial(make: Make, open_page: Open) -> None:
+    make(students=0, state="preparing")
+    app = open_page("trials")
+    assert "No trial has ended yet" in words(app) and not app.error
+
+
+def test_many_trials_are_cut(make: Make, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autokd.dashboard.views import trials
+
+    monkeypatch.setattr(trials, "MOST_ROWS", 3)
+    make()
+    app = open_page("trials")
+    assert len(shown(app)) == 3 and "the first 3 are shown, the CSV holds all" in words(app)
+
+
+# --------------------------------------------------------------------------------------------------------- for people
+
+
+def test_headings_have_unit_and_device_and_do_not_collide(frame: pd.DataFrame) -> None:
+    names = {c.source: c.shown for c in tables.columns(frame, GOALS)}
+    assert names["accuracy_error"] == "accuracy ± (%)" and names["size_bytes"] == "size (kB)"
+    assert names["params_trial"] == "trial (parameter)" and names["stage_distill_s"] == "distill (s)"
+    assert list(names)[:3] == ["number", "outcome", "accuracy"] and "feasible" not in names
+    assert tables.measurement("of_another_version").shown == "of_another_version"
+
+
+def test_values_are_in_the_unit_of_their_heading(frame: pd.DataFrame) -> None:
+    table = tables.for_people(frame, tables.columns(frame, GOALS))
+    assert table["size (kB)"].tolist()[:2] == pytest.approx([12.345, 2.0])
+    assert table["bits"].tolist()[:3] == [8, 32, 8] and str(table["bits"].dtype) == "Int64"
+    assert table["lr"].tolist()[:2] == [0.1, 0.25]
+    assert str(table["begun"].dtype).startswith("datetime64")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, np.nan], "Int64"), ([1.5, 2.0], "float64"), ([1e300, 2.0], "float64"), ([True, False], "bool")],
+)
+def test_whole_numbers(values: list[float], expected: str) -> None:
+    assert str(tables.whole(pd.Series(values)).dtype) == expected
+
+
+# ------------------------------------------------------------------------------------------------------------- filters
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("bits=8", [0, 2]), ("bits=8.0", [0, 2]), ("BITS=8", [0, 2]), ("bits!=8", [1]), ("lr>0.1", [1]), ("lr>=0.1", [0, 1, 2]),
+        ("lr<.2", [0, 2]), ("method=kd", [0]), ("method!=kd", [1, 2]), ("dkd", [1]), ("<b>kd</b>", [2]),
+    ],
+)  # fmt: skip
+def test_words_find_parameters(frame: pd.DataFrame, word: str, expected: list[int]) -> None:
+    rows, unknown = tables.keep(frame, Filters(words=word))
+    assert rows["number"].tolist() == expected and not unknown
+
+
+@pytest.mark.parametrize("word", ["none=3", "method>3x", "bits<many"])
+def test_words_that_ask_for_nothing(frame: pd.DataFrame, word: str) -> None:
+    assert tables.keep(frame, Filters(words=f"bits=8 {word}"))[1] == [word]
+
+
+def test_all_words_must_fit(frame: pd.DataFrame) -> None:
+    assert tables.keep(frame, Filters(words="bits=8 method=kd"))[0]["number"].tolist() == [0]
+
+
+def test_choices_and_ranges(frame: pd.DataFrame) -> None:
+    options = tables.choices(frame)
+    assert options["params_bits"] == [8.0, 32.0, None] and "pruned" not in options
+    assert tables.outcome_choices(frame) == ["measured", "infeasible", None]
+    assert tables.keep(frame, Filters({"params_bits": [8.0, None]}))[0]["number"].tolist() == [0, 2, 3]
+    assert tables.keep(frame, Filters({"outcome": [None]}))[0]["number"].tolist() == [3]
+    assert len(tables.keep(frame, Filters({"params_bits": []}))[0]) == 4
+    at_least = Filters(ranges={"accuracy": (0.85, None), "latency_ms@cpu_1_thread": (None, 0.05)})
+    assert tables.keep(frame, at_least)[0]["number"].tolist() == [1]
+
+
+def test_bounds_hold_every_value() -> None:
+    values = pd.Series(np.random.default_rng(0).lognormal(size=1000) * 0.01)
+    low, high = tables.bounds(values) or (1, 0)
+    assert low <= values.min() < low * 1.5 + 1e-3 and values.max() <= high < values.max() * 1.02
+    assert tables.bounds(pd.Series([0.5, 0.5, np.nan])) is None and tables.bounds(pd.Series([np.nan])) is None
+    assert tables.bounds(pd.Series([80.0, 89.0])) == (80.0, 89.0)
+
+
+def test_the_order_puts_missing_values_last(frame: pd.DataFrame) -> None:
+    ways = tables.orders(GOALS)
+    assert tables.in_order(frame, *ways["best accuracy (%)"])["number"].tolist() == [1, 0, 2, 3]
+    assert tables.in_order(frame, *ways["best latency (ms, cpu_1_thread)"])["number"].tolist() == [2, 0, 1, 3]
+
+
+# ----------------------------------------------------------------------------------------------------------------- CSV
+
+
+def test_a_csv_has_full_precision_and_no_formulas(frame: pd.DataFrame) -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.csv(frame).decode())))
+    assert list(rows[0]) == list(frame.columns)
+    assert float(rows[0]["accuracy"]) == frame["accuracy"][0]
+    assert [r["params_trial"] for r in rows] == ["'=1+1", "-0.5", "'@x", ""]
+    assert [r["params_bits"] for r in rows] == ["8", "32", "8", ""]
+    assert rows[2]["params_method"] == EVIL
+
+
+@pytest.mark.parametrize("text", ["+cmd|' /C calc'!A0", "-2+3", "\t=1", "\r=1"])
+def test_formulas_are_text(text: str) -> None:
+    assert tables.defused(pd.Series([text, None, "fine"])).tolist()[0] == "'" + text
+
+
+def test_a_csv_of_mixed_values_reads_back() -> None:
+    mixed = pd.DataFrame({"params_x": [1, "=a", True, None, 2.5]}, dtype=object)
+    rows = list(csv.reader(io.StringIO(tables.csv(mixed).decode())))
+    assert [r[0] if r else "" for r in rows[1:]] == ["1", "'=a", "True", "", "2.5"]
+
+
+def test_a_large_table_stays_fast(frame: pd.DataFrame) -> None:
+    import time
+
+    many = pd.concat([frame.iloc[:3]] * 33_000, ignore_index=True)
+    many["params_lr"] = np.linspace(0.01, 0.5, len(many))
+    began = time.process_time()
+    rows, _ = tables.keep(many, Filters({"params_bits": [8.0]}, {"accuracy": (0.5, None)}, "kd lr<0.3 method!=dkd"))
+    assert len(rows) and time.process_time() - began < 2.0
