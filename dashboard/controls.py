@@ -120,17 +120,20 @@ def _resume(view: View, key: str) -> None:
         return
     if finished:
         st.caption(f"It ended because {plain(reason)}\\. With a larger budget it goes on\\.")
-    more = _more_budget(view)
-    tip = "Raise a limit first: this one is spent." if finished and not more else "Goes on with what is in the ledger."
-    if st.button(
-        "Resume", key=f"resume {view.name}", icon=":material/play_arrow:", disabled=finished and not more, help=tip
-    ):
-        try:
-            st.session_state[key] = launch.resume(view.name, source.url(), Path.cwd(), more)
-        except UserError as error:
-            st.error(plain(error))
-            return
-        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        more = _more_budget(view)
+        spent = finished and not more
+        tip = "Raise a limit first: this one is spent." if spent else "Goes on with what is in the ledger."
+        icon = ":material/play_arrow:"
+        pressed = st.button("Resume", key=f"resume {view.name}", icon=icon, disabled=spent, help=tip)
+    if not pressed:
+        return
+    try:
+        st.session_state[key] = launch.resume(view.name, source.url(), Path.cwd(), more)
+    except UserError as error:
+        st.error(plain(error))
+        return
+    st.rerun()
 
 
 def _more_budget(view: View) -> list[str]:
@@ -141,11 +144,14 @@ def _more_budget(view: View) -> list[str]:
         ("wall_s", "more minutes", budget.wall_s, 60),
         ("cpu_s", "more CPU minutes", budget.cpu_s, 60),
     )
-    stated = [limit for limit in limits if limit[2] is not None]
     found = []
-    for column, (name, label, now, unit) in zip(st.columns(max(3, len(stated))), stated, strict=False):
-        tip = f"Now {now:g} in all." if unit == 1 else f"Now {now / unit:g} in all."
-        count = column.number_input(label, min_value=0, value=0, step=1, key=f"more {name} {view.name}", help=tip)
+    for name, label, now, unit in limits:
+        if now is None:
+            continue
+        tip = f"Now {now / unit:g} in all."
+        count = st.number_input(
+            label, min_value=0, value=0, step=1, key=f"more {name} {view.name}", help=tip, width=200
+        )
         if count:
             found.append(f"budget.{name}=+{count * unit}")
     return found

@@ -157,13 +157,14 @@ def _differs(rows: pd.DataFrame, first: int, second: int, names: Sequence[str]) 
 
 
 def lift_table(rows: pd.DataFrame, found: Sequence[Pair], goals: Sequence[Objective]) -> pd.DataFrame:
-    """One row a pair: ``part``, ``trial``, ``against``, ``differing in``, and the change of each goal in words."""
+    """One row a pair: ``part``, ``trial``, ``against``, the change of each goal in words, ``differing in``."""
     at = {int(n): i for i, n in enumerate(rows["number"].to_numpy())}
     table = []
     for pair in found:
         a, b = rows.iloc[at[pair.trial]], rows.iloc[at[pair.against]]
-        cells = {"part": pair.part, "trial": pair.trial, "against": pair.against, "differing in": _said(pair.differs)}
-        table.append(cells | {_title(goal): change(goal, b, a) for goal in goals})
+        cells = {"part": pair.part, "trial": pair.trial, "against": pair.against}
+        changes = {_title(goal): change(goal, b, a) for goal in goals}
+        table.append(cells | changes | {"differing in": _said(pair.differs)})  # last: it may be long
     return pd.DataFrame(table)
 
 

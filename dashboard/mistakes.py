@@ -18,6 +18,8 @@ from autokd.results import Member
 CHART = {"displaylogo": False}
 MANY = 30
 """Of more classes than these, a confusion matrix is not drawn."""
+ACROSS = 6
+"""Thumbnails in a row."""
 
 
 @st.cache_data(max_entries=32, show_spinner="Comparing the file's scores with the validation split")
@@ -81,8 +83,10 @@ def mistakes(found: Judged) -> None:
         return
     st.markdown("**Its most confident mistakes**")
     if found.rows is None:
-        captions = [plain(f"is {m.truth}, said {m.said} ({m.confidence:.0%})") for m in found.mistakes]
-        st.image(list(found.pictures), caption=captions, alt=[f"is {m.truth}, said {m.said}" for m in found.mistakes])
+        captions = [plain(f"is {m.truth}, said {m.said} ({sure(m.confidence)})") for m in found.mistakes]
+        for first in range(0, len(captions), ACROSS):
+            for place, k in zip(st.columns(ACROSS), range(first, len(captions)), strict=False):
+                place.image(found.pictures[k], caption=captions[k], width=evidence.SIDE, alt=captions[k])
         return
     said = pd.DataFrame(
         {
@@ -96,3 +100,8 @@ def mistakes(found: Judged) -> None:
         hide_index=True, column_config={"sure (%)": st.column_config.NumberColumn(format="%.0f")}, height="content",
         alt="The most confident mistakes with their features",
     )  # fmt: skip
+
+
+def sure(confidence: float) -> str:
+    """``94 %``; never 100, which no file is entitled to."""
+    return "over 99 %" if confidence > 0.99 else f"{confidence:.0%}".replace("%", " %")

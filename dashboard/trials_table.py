@@ -201,6 +201,18 @@ def bounds(values: pd.Series) -> tuple[float, float] | None:
     return round(float(np.floor(low / step) * step), digits), round(float(np.ceil(high / step) * step), digits)
 
 
+def steps(values: pd.Series, most: int = 100) -> list[float]:
+    """Limits for a cost, in equal ratios from below its least to above its greatest value, three digits each; or none."""
+    known = values.astype(float)
+    known = known[np.isfinite(known) & (known > 0)]
+    if not len(known) or known.min() == known.max():
+        return []
+    low, high = float(known.min()), float(known.max())
+    unit = [10.0 ** (np.floor(np.log10(v)) - 2) for v in (low, high)]
+    ends = float(np.floor(low / unit[0]) * unit[0]), float(np.ceil(high / unit[1]) * unit[1])
+    return sorted({float(f"{v:.3g}") for v in np.geomspace(*ends, most + 1)})
+
+
 def keep(frame: pd.DataFrame, filters: Filters) -> tuple[pd.DataFrame, list[str]]:
     """The rows that meet every filter, and the words that name no parameter."""
     mask = np.ones(len(frame), dtype=bool)

@@ -22,7 +22,7 @@ GAP = 1.5
 LEAST = 60.0
 """Width of the picture of a short net, whose boxes would else fill it."""
 CROWDED = 16
-"""Of more blocks than these, the output size is written only where it changes."""
+"""Of more blocks than these, the output size is written in short, and only where it changes."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +135,17 @@ def blocks_figure(blocks: Sequence[Block], shared: Canvas | None = None) -> go.F
         figure.add_scatter(
             x=bracket_x, y=bracket_y, mode="lines", line=line, name="shortcut: adds its input", hoverinfo="skip"
         )
-    texts = list(_labels(blocks))
+    # an axis would leave out labels that touch
+    figure.add_scatter(
+        x=centres, y=[-0.54 * tall] * len(centres), mode="text", text=list(_labels(blocks)), cliponaxis=False,
+        textposition="bottom center", textfont={"size": 12 if len(blocks) <= CROWDED else 10}, hoverinfo="skip",
+        showlegend=False,
+    )  # fmt: skip
     figure.update_layout(
         layout(
-            xaxis={
-                "tickvals": centres, "ticktext": texts, "tickangle": 0, "showgrid": False, "showline": False,
-                "range": [-GAP, shared.width + GAP], "fixedrange": True,
-            },
-            yaxis={"visible": False, "range": [-0.55 * tall, 0.8 * tall], "fixedrange": True},
-            bargap=0, barmode="overlay", height=270,
+            xaxis={"visible": False, "range": [-GAP, shared.width + GAP], "fixedrange": True},
+            yaxis={"visible": False, "range": [-1.0 * tall, 0.8 * tall], "fixedrange": True},
+            bargap=0, barmode="overlay", height=290,
         )
     )  # fmt: skip
     return figure
@@ -205,9 +207,11 @@ def _labels(blocks: Sequence[Block]) -> Iterable[str]:
     before: tuple[int, int] | None = None
     for block in blocks:
         size = f"{block.size[0]}×{block.size[1]}" if block.size else ""
-        shown = size if len(blocks) <= CROWDED or block.size != before else ""
+        if len(blocks) > CROWDED:  # little room: only where it changes, and a square in short
+            square = block.size is not None and block.size[0] == block.size[1]
+            size = "" if block.size == before else f"{block.size[0]}²" if block.size and square else size
         before = block.size
-        yield "<br>".join([plain(block.name), str(block.outputs), shown])
+        yield "<br>".join([plain(block.name), str(block.outputs), size])
 
 
 def _hover(block: Block) -> str:

@@ -252,7 +252,8 @@ def outcomes_figure(counts: Mapping[str, int]) -> go.Figure:
     names = [OUTCOME_NAMES.get(k, k) for k in counts]
     colours = [OUTCOME_COLOURS.get(k, GREY) for k in counts]
     bar = go.Bar(
-        x=list(counts.values()), y=names, orientation="h", marker={"color": colours}, width=0.7, text=[f"{n:,}" for n in counts.values()],
+        x=list(counts.values()), y=names, orientation="h", marker={"color": colours}, width=0.7,
+        text=[f"{n:,}" for n in counts.values()],
         textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x} trials<extra></extra>",
     )  # fmt: skip
     return go.Figure(

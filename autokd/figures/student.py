@@ -155,8 +155,8 @@ def seconds(value: float) -> str:
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> go.Figure:
     """A confusion matrix, and beside each of its rows how many of that class were right.
 
-    Right answers are blue; confusions are the redder, the larger their share of the true class. Bars of the right
-    figure are standard errors of a ratio.
+    Right answers are blue; confusions are the redder, the larger their share of the true class. The right figure's
+    bars are standard errors of a ratio.
 
     Args:
         matrix: ``(classes, classes)`` counts: row = true class, column = predicted class.
@@ -179,15 +179,20 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> go.Figure:
         (np.where(eye & (counts > 0), 1.0, np.nan), ((0.0, RIGHT), (1.0, RIGHT)), 1.0),
         (wrong, ERRORS, float(np.nanmax(wrong)) if np.isfinite(wrong).any() else 1.0),
     ):
+        known = np.isfinite(values)
+        text = [[str(counts[i, j]) if known[i, j] else "" for j in places] for i in places]
         figure.add_heatmap(
-            z=values, x=places, y=places, text=[[str(n) if sure else "" for n, sure in zip(*row, strict=True)] for row in zip(counts, np.isfinite(values), strict=True)], customdata=hover, xgap=1, ygap=1,
+            z=values, x=places, y=places, text=text, customdata=hover, xgap=1, ygap=1, row=1, col=1,
             colorscale=[list(stop) for stop in scale], zmin=0, zmax=top, showscale=False, hoverongaps=False,
-            hovertemplate="%{customdata}<extra></extra>", row=1, col=1, **written,
+            hovertemplate="%{customdata}<extra></extra>", **written,
         )  # fmt: skip
+    known = totals > 0
     error = [math.sqrt(p * (1 - p) / n) if n else 0.0 for p, n in zip(right, totals, strict=True)]
-    figure.add_bar(
-        x=right, y=places, orientation="h", marker={"color": OKABE_ITO[0]}, showlegend=False, row=1, col=2,
-        error_x={"type": "data", "array": error, "color": GREY, "thickness": 1, "width": 2},
+    # dots, not bars: the axis need not begin at 0
+    figure.add_scatter(
+        x=np.where(known, right, np.nan), y=places, mode="markers", marker={"color": OKABE_ITO[0], "size": 10},
+        showlegend=False, row=1, col=2,
+        error_x={"type": "data", "array": error, "color": GREY, "thickness": 1.5, "width": 3},
         customdata=[f"{n}: {p:.1%} of {t:,} right" for n, p, t in zip(names, right, totals, strict=True)],
         hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
@@ -196,9 +201,9 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> go.Figure:
     figure.update_xaxes(title_text="class that the file says", row=1, col=1, **ticks)
     figure.update_yaxes(title_text="true class", row=1, col=1, autorange="reversed", **ticks)
     figure.update_yaxes(autorange="reversed", row=1, col=2, **ticks)
-    low = float(right.min()) if len(right) else 0.0
+    low = float(right[known].min()) if known.any() else 0.0
     figure.update_xaxes(
-        title_text="accuracy of the class (%)", tickformat="~%", range=[max(0.0, math.floor(10 * low - 1) / 10), 1.0],
+        title_text="accuracy of the class (%)", tickformat="~%", range=[max(0.0, math.floor(10 * low - 0.5) / 10), 1.02],
         row=1, col=2,
     )  # fmt: skip
     return figure

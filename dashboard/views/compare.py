@@ -11,12 +11,12 @@ from pandas.io.formats.style import Styler
 from autokd.dashboard import beside, evidence, students
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
-from autokd.dashboard.views.student import CHART, trained
+from autokd.dashboard.views.student import CHART, confirm_command, trained
 from autokd.figures import blocks_figure, canvas, curves_figure
 from autokd.results import Member
 
 FEWEST, MOST = 2, 4
-SHADE = "background-color: rgba(230, 159, 0, 0.25)"  # lets a light and a dark page through
+SHADE = "background-color: rgba(230, 159, 0, 0.18)"  # lets a light and a dark page through
 
 
 def page(view: View) -> None:
@@ -72,7 +72,7 @@ def measurements(view: View, members: Sequence[Member]) -> None:
         st.caption(plain(f"The test split was not read for trial {', '.join(without)}."))
     elif without:
         st.caption("The test split was not read for any of them\\. In a terminal, for the whole front:")
-        st.code(f"autokd confirm {view.name!r}", language="bash")
+        st.code(confirm_command(view), language="bash")
 
 
 def bold(frame: pd.DataFrame) -> Styler:
@@ -88,7 +88,11 @@ def parameters(members: Sequence[Member]) -> None:
         return
     differ = int((frame[""] == beside.DIFFERS).sum())
     st.dataframe(
-        shaded(frame), hide_index=True, height="content", alt="Parameters of the students, differing rows first"
+        shaded(frame),
+        column_config={"": st.column_config.TextColumn(width=30)},
+        hide_index=True,
+        height="content",
+        alt="Parameters of the students, differing rows first",
     )
     if differ:
         st.caption(

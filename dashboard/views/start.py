@@ -49,8 +49,8 @@ def page() -> None:
     else:
         name, taken = checked.config.name, _taken(checked, text)
     _buttons(text, name, taken)
-    _preflight(text)
     _launched()
+    _preflight(text)
     if name:
         with st.expander("The same in a terminal"):
             st.code(launch.for_a_shell("search", f"{name}.yaml", source.url()), language="bash")
@@ -223,7 +223,7 @@ def _found(found: dict[str, Any]) -> None:
     cells = {
         "candidates": "endless" if size is None else number(size, ""),
         "meet the constraints": f"{found['feasible_share']:.0%}",
-        "one training": f"{number(found['train_s'], 's')} CPU",
+        "one training": f"{duration(found['train_s'])} CPU",
         "whole search": "no limit" if total is None else duration(total),
         "disk": number(found["disk_bytes"], "bytes"),
     }
@@ -231,7 +231,7 @@ def _found(found: dict[str, Any]) -> None:
         "meet the constraints": "Of the sampled candidates, before training.",
         "whole search": "The teacher not counted.",
     }
-    for column, (name, value) in zip(st.columns(len(cells)), cells.items(), strict=True):
+    for column, (name, value) in zip(st.columns([3, 4, 4, 3, 3]), cells.items(), strict=True):
         column.metric(name, plain(value), help=helps.get(name))
     st.dataframe(ranges(found["ranges"]), hide_index=True)
     st.caption(
@@ -262,7 +262,7 @@ def ranges(found: dict[str, tuple[float, float]]) -> pd.DataFrame:
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
+    """``0.014 s``, ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

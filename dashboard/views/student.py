@@ -250,7 +250,7 @@ def contributions(view: View, member: Member) -> None:
             alt="Pairs of other trials that differ in one part alone",
         )  # fmt: skip
     if sentences:
-        st.markdown(" ".join(map(plain, sentences)))
+        st.markdown("\n".join(f"- {plain(s)}" for s in sentences))
     if found:
         st.caption(
             "Each row is one pair, from against to trial\\. It holds the chance of two trainings beside the part's effect; "

@@ -43,6 +43,7 @@ def draw(found: Sequence[StudySummary]) -> None:
     """The table, and words about those that cannot be opened."""
     names = [s.name for s in found]
     frame = studies_table.table(found)
+    frame["progress"] = (100 * frame["progress"]).round()
     running = sum(s.live for s in found)
     text = f"{len(found):,} studies, {running} running" if len(found) != 1 else f"1 study, {running} running"
     st.caption(plain(f"{text}. Choose a row to open its front; a click on a heading sorts."))
@@ -56,7 +57,7 @@ def draw(found: Sequence[StudySummary]) -> None:
 
     st.dataframe(
         frame, key=key, hide_index=True, on_select=chosen, selection_mode="single-row", column_config=config(frame),
-        height="content" if len(found) <= 15 else 560, alt="The studies of the ledger",
+        height="content" if len(found) <= 15 else 560, placeholder="–", alt="The studies of the ledger",
     )  # fmt: skip
     strangers = [s.name for s in found if not _readable(json.dumps(dict(s.plan), sort_keys=False))]
     if strangers:
@@ -77,7 +78,7 @@ def config(frame: pd.DataFrame) -> dict[str, object]:
     found: dict[str, object] = {
         "study": st.column_config.TextColumn(pinned=True),
         "progress": st.column_config.ProgressColumn(
-            format="percent", min_value=0.0, max_value=1.0,
+            format="%d %%", min_value=0, max_value=100, width="small",
             help="Of the limit that is nearest\\. Trials count that were measured or failed\\.",
         ),
         "budget": st.column_config.TextColumn(help="What ends the search, whichever comes first\\."),

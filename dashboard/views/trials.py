@@ -46,7 +46,6 @@ def filters(view: View) -> Filters:
     """The widgets above the table; a range left at both ends asks for nothing, not even for a value."""
     frame, name = view.frame, view.name
     named = {"outcome": tables.outcome_choices(frame)} | tables.choices(frame)
-    goals = [(o, span) for o in view.objectives if (span := spans(view).get(o.name)) is not None]
     chosen: dict[str, list[object]] = {}
     places = iter(st.columns(len(named) + 1))
     for source, options in named.items():
@@ -59,28 +58,37 @@ def filters(view: View) -> Filters:
         "parameters", key=f"words {name}", placeholder="e.g. bits=8 lr>0.1 kd", persist_state="session",
         help=plain("Words that must all fit: name=value, !=, <, <=, >, >=, or a part of a name or a value."),
     )  # fmt: skip
-    ranges = {}
-    for place, (goal, (low, high)) in zip(st.columns(len(goals)) if goals else [], goals, strict=True):
+    return Filters(chosen, ranges(view), words or "")
+
+
+def ranges(view: View) -> dict[str, tuple[float | None, float | None]]:
+    """A slider for every objective, in the unit for people; costs in equal ratios, as on the figures' axes."""
+    found: dict[str, tuple[float | None, float | None]] = {}
+    goals = [o for o in view.objectives if o.name in view.frame.columns]
+    for place, goal in zip(st.columns(len(goals)) if goals else [], goals, strict=True):
         c = tables.measurement(goal.name)
-        picked = place.slider(
-            plain(c.shown), low, high, (low, high), step=(high - low) / 200, format="%.4g",
-            key=f"range {goal.name} {low} {high} {name}", persist_state="session",
-        )  # fmt: skip
-        ranges[goal.name] = (
+        values = view.frame[goal.name].astype(float) * c.factor
+        if goal.scale == "log":
+            offered = tables.steps(values)
+            if not offered:
+                continue
+            low, high = offered[0], offered[-1]
+            key = f"range {goal.name} {low} {high} {view.name}"  # new ends are another slider
+            picked = place.select_slider(plain(c.shown), offered, (low, high), key=key, persist_state="session")
+        else:
+            ends = tables.bounds(values)
+            if ends is None:
+                continue
+            low, high = ends
+            key = f"range {goal.name} {low} {high} {view.name}"
+            picked = place.slider(
+                plain(c.shown), low, high, (low, high), step=(high - low) / 200, format="%.4g", key=key,
+                persist_state="session",
+            )  # fmt: skip
+        found[goal.name] = (
             picked[0] / c.factor if picked[0] > low else None,
             picked[1] / c.factor if picked[1] < high else None,
         )
-    return Filters(chosen, ranges, words or "")
-
-
-def spans(view: View) -> dict[str, tuple[float, float]]:
-    """The span of every objective in the unit for people."""
-    found = {}
-    for o in view.objectives:
-        if o.name in view.frame.columns:
-            span = tables.bounds(view.frame[o.name].astype(float) * tables.measurement(o.name).factor)
-            if span is not None:
-                found[o.name] = span
     return found
 
 
@@ -151,7 +159,7 @@ def table(view: View, rows: pd.DataFrame, shown: Sequence[Column]) -> None:
     st.dataframe(
         tables.for_people(rows, shown), key=key, hide_index=True, on_select=chosen, selection_mode="single-row",
         height="content" if len(rows) <= FEW_ROWS else 460,
-        column_config=config, alt="The trials that meet the filters",
+        column_config=config, placeholder="–", alt="The trials that meet the filters",
     )  # fmt: skip
     st.caption("Choose a row to see what became of it\\. A click on a heading sorts the rows that are shown\\.")
 

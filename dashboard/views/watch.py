@@ -67,24 +67,21 @@ def numbers(view: View, spent: Sequence[Spent], found: History, wall: float) -> 
     trials = next((s for s in spent if s.unit == "trials"), None)
     counted = int(trials.done) if trials else int(progress.counted(view.frame).sum())
     volume = "–" if found.volume is None else f"{found.volume:.4g}"
+    of = f" of {trials.of:,.0f}" if trials else ""
     cells = [
         ("State", state, "As the driver last wrote it into the ledger."),
+        (f"Trials{of}", f"{counted:,}", "That began training: a candidate that is refused before costs no budget."),
         (
-            "Trials",
-            f"{counted:,}" + (f" of {trials.of:,.0f}" if trials else ""),
-            "That began training: others are free.",
-        ),
-        (
-            "On the front",
-            f"{len(view.front()):,} of {len(view.measured()):,}",
-            "Of the measured students that may ship.",
+            f"Front of {len(view.measured()):,}",
+            f"{len(view.front()):,}",
+            "Students that no other measured one dominates.",
         ),
         ("Hypervolume", volume, volume_help(view)),
         ("Time searched", span(wall), "On the clock; the teacher's preparation and pauses are not counted."),
         ("CPU in trials", span(found.cpu_s), "CPU time of all trials on all cores."),
     ]
-    for place, (name, value, note) in zip(st.columns([1.3, 1.2, 1.2, 1, 1, 1]), cells, strict=True):
-        place.metric(name, plain(value), help=plain(note))
+    for place, (name, value, note) in zip(st.columns([1.3, 1.2, 1, 1, 1, 1]), cells, strict=True):
+        place.metric(plain(name), plain(value), help=plain(note))
 
 
 def volume_help(view: View) -> str:
@@ -109,7 +106,7 @@ def how_far(view: View, spent: Sequence[Spent]) -> None:
         st.progress(nearest.share, text=plain(text))
     reason = view.state.partition(": ")[2]
     if reason:
-        st.caption(plain(f"It ended because {reason}."))
+        st.caption(plain(f"It ended: {reason}."))
 
 
 def how_to_go_on(view: View, spent: Sequence[Spent]) -> None:
@@ -158,9 +155,9 @@ def at_work(view: View, now: float) -> None:
         return
     table = progress.running_table(running[:MOST_RUNNING], view.folder, now)
     st.dataframe(
-        table, hide_index=True, key=f"running {view.name}", height="content", alt="Trials that are running now",
+        table.assign(done=(100 * table["done"]).round()), hide_index=True, key=f"running {view.name}", height="content", alt="Trials that are running now",
         column_config={
-            "done": st.column_config.ProgressColumn("stage done", format="percent", min_value=0.0, max_value=1.0)
+            "done": st.column_config.ProgressColumn("stage done", format="%d %%", min_value=0, max_value=100)
         },
     )  # fmt: skip
     if len(running) > MOST_RUNNING:

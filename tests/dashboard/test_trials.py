@@ -88,6 +88,15 @@ def test_a_range_is_in_the_unit_that_is_shown(make: Make, open_page: Open) -> No
     assert len(shown(app)) == 7  # both ends: also those without a value
 
 
+def test_a_range_of_a_cost_is_on_its_scale(make: Make, open_page: Open) -> None:
+    make()
+    app = open_page("trials")
+    slider = app.select_slider[0]
+    assert "latency" in slider.label
+    slider.set_range(slider.options[0], next(o for o in slider.options if float(o) >= 0.025)).run()
+    assert not app.exception and sorted(shown(app)["trial"].tolist()) == [0, 1]
+
+
 def test_filters_survive_a_look_at_another_page(make: Make, open_page: Open) -> None:
     make()
     app = go(open_page("front"), "trials")
@@ -219,6 +228,13 @@ def test_bounds_hold_every_value() -> None:
     assert low <= values.min() < low * 1.5 + 1e-3 and values.max() <= high < values.max() * 1.02
     assert tables.bounds(pd.Series([0.5, 0.5, np.nan])) is None and tables.bounds(pd.Series([np.nan])) is None
     assert tables.bounds(pd.Series([80.0, 89.0])) == (80.0, 89.0)
+
+
+def test_steps_of_a_cost_are_equal_ratios_around_every_value() -> None:
+    steps = tables.steps(pd.Series([0.01234, 2.718, np.nan, 0.0]))
+    assert steps[0] == 0.0123 and steps[-1] == 2.72 and len(steps) == 101
+    assert np.ptp(np.diff(np.log(steps))) < 0.02
+    assert tables.steps(pd.Series([3.0, 3.0])) == [] and tables.steps(pd.Series([np.nan])) == []
 
 
 def test_the_order_puts_missing_values_last(frame: pd.DataFrame) -> None:
