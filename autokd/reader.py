@@ -136,7 +136,7 @@ class TrialReader:
         found |= {"cause": None, "failed_stage": None}
         if raw is None:
             return found
-        violations, stages, params = raw.get("violations") or (), raw.get("stages") or (), raw.get("params") or {}
+        violations, stages = raw.get("violations") or (), raw.get("stages") or ()
         found |= {
             "outcome": raw.get("outcome"),
             "feasible": raw.get("outcome") == Outcome.MEASURED and not violations,
@@ -153,15 +153,7 @@ class TrialReader:
             if not s["cached"]:
                 self._spent[s["key"]] = s["cpu_s"]
                 found[f"stage_{s['stage']}_s"] = s["duration_s"]
-        for m in raw.get("measurements") or ():
-            name = f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]
-            value, spread = m["value"], m.get("spread")
-            found[name] = value
-            if spread is not None:
-                found[name + ERROR] = spread * value if m.get("unit") == "ms" else spread
-        removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
-        found["pruned"] = "pruned" if any(v > 0 for v in removed) else "whole"
-        return found | {f"params_{k}": v for k, v in params.items()}
+        return found | measured_columns(raw)
 
     # ----------------------------------------------------------------------------------------------- what is known
 
@@ -214,6 +206,21 @@ class TrialReader:
         values = {o.name: v for o in objectives if (v := record.value(o.name)) is not None}
         confirmed = (self.attrs.get(CONFIRMED_KEY) or {}).get(str(number))
         return Member(int(number), record.params, values, confirmed, record.artifact, record)
+
+
+def measured_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A raw record's measurements with their spreads, its parameters, and whether it was pruned; see ``TrialReader.frame``."""
+    found: dict[str, Any] = {}
+    params = raw.get("params") or {}
+    for m in raw.get("measurements") or ():
+        name = f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]
+        value, spread = m["value"], m.get("spread")
+        found[name] = value
+        if spread is not None:  # a time's is recorded relative to its value, others in their unit
+            found[name + ERROR] = spread * value if m.get("unit") == "ms" else spread
+    removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
+    found["pruned"] = "pruned" if any(v > 0 for v in removed) else "whole"
+    return found | {f"params_{k}": v for k, v in params.items()}
 
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:

@@ -76,6 +76,13 @@ class Measurement:
         """``latency_ms@profile``, or the plain metric."""
         return f"{self.metric}@{self.profile}" if self.profile else self.metric
 
+    @property
+    def error(self) -> float | None:
+        """The spread in the measurement's own unit."""
+        if self.spread is None:
+            return None
+        return self.spread * self.value if self.unit == "ms" else self.spread
+
 
 @dataclass(frozen=True)
 class Violation:

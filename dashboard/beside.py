@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from autokd.dashboard.texts import confirmed_facts, title
-from autokd.figures import error_of
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.tables import number
@@ -72,7 +71,7 @@ def column(member: Member) -> str:
 def _readings(member: Member) -> Iterator[tuple[str, str, Reading]]:
     for m in member.record.measurements:
         where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
-        yield m.metric, where, Reading(m.value, m.unit, error_of(m), number(m.value, m.unit, m.spread))
+        yield m.metric, where, Reading(m.value, m.unit, m.error, number(m.value, m.unit, m.spread))
     for metric, where, value, error in confirmed_facts(member.confirmed):
         unit = metric_of(metric).unit
         yield metric, where, Reading(value, unit, error, number(value, unit, error))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from autokd.figures import OKABE_ITO, axes, front_figure, label, members_frame, plain
+from autokd.figures import OKABE_ITO, axes, front_figure, label, plain
 from autokd.objectives import Objective
-from autokd.results import Member
+from autokd.reader import measured_columns
 from autokd.trial import Measurement, Outcome, TrialRecord
 
 ACCURACY = Objective("maximize", "accuracy")
@@ -22,7 +23,7 @@ LOSS = Objective("minimize", "log_loss")
 GOALS = (ACCURACY, LATENCY)
 
 
-def member(number: int, accuracy: float, latency: float, **params: object) -> Member:
+def member(number: int, accuracy: float, latency: float, **params: object) -> dict[str, object]:
     measurements = (
         Measurement("accuracy", accuracy, "ratio", spread=0.01),
         Measurement("latency_ms", latency, "ms", "cpu_1_thread", 0.02),
@@ -30,13 +31,12 @@ def member(number: int, accuracy: float, latency: float, **params: object) -> Me
         Measurement("log_loss", 1 - accuracy, "nats"),
     )
     record = TrialRecord(Outcome.MEASURED, params, measurements)
-    values = {m.name: m.value for m in measurements}
-    return Member(number, params, values, None, None, record)
+    return {"number": number} | measured_columns(asdict(record))
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    return members_frame(
+    return pd.DataFrame(
         [
             member(0, 0.80, 0.010, bits=8, prune_1=0.0),
             member(3, 0.90, 0.020, bits=32, prune_1=0.5),
@@ -110,13 +110,13 @@ def test_few_values_get_a_hue_and_a_symbol_each(frame: pd.DataFrame, column: str
 
 
 def test_a_conditional_parameter_keeps_the_trials_that_lack_it() -> None:
-    frame = members_frame([member(0, 0.8, 0.01, method="kd"), member(1, 0.9, 0.02)])
+    frame = pd.DataFrame([member(0, 0.8, 0.01, method="kd"), member(1, 0.9, 0.02)])
     names = [t.name for t in front_figure(frame, GOALS, colour="params_method").data if t.mode == "markers"]
     assert names == ["kd", "no method"]
 
 
 def test_many_numbers_get_a_colour_scale() -> None:
-    frame = members_frame([member(n, 0.5 + n / 100, 0.01 * (n + 1), lr=0.01 * n) for n in range(12)])
+    frame = pd.DataFrame([member(n, 0.5 + n / 100, 0.01 * (n + 1), lr=0.01 * n) for n in range(12)])
     points = trace(front_figure(frame, GOALS, colour="params_lr"), "student")
     assert points.marker.showscale and len(points.marker.color) == 12
 
@@ -134,7 +134,7 @@ def test_hover_shows_number_values_units_and_parameters(frame: pd.DataFrame) -> 
 
 def test_what_a_ledger_says_is_never_html() -> None:
     evil = '<b>big</b><a href="javascript:alert(1)">x</a>'
-    frame = members_frame([member(0, 0.8, 0.01, **{"bits": evil, "<i>k</i>": "<img src=x>"})])
+    frame = pd.DataFrame([member(0, 0.8, 0.01, **{"bits": evil, "<i>k</i>": "<img src=x>"})])
     figure = front_figure(frame, GOALS, colour="params_bits")
     shown = json.dumps([[t.name, t.text] for t in figure.data])
     assert "&lt;b&gt;big" in shown and "&lt;i&gt;k" in shown
@@ -148,7 +148,7 @@ def test_long_values_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [pd.DataFrame(), members_frame([]), pd.DataFrame({"number": [0], "outcome": ["failed"]})]
+    "frame", [pd.DataFrame(), pd.DataFrame([]), pd.DataFrame({"number": [0], "outcome": ["failed"]})]
 )
 def test_nothing_measured_is_an_empty_picture_with_its_axes(frame: pd.DataFrame) -> None:
     figure = front_figure(frame, GOALS, teacher={"accuracy": 0.9, "latency_ms@cpu_1_thread": 0.1})

@@ -174,3 +174,16 @@ def test_an_overview_of_a_ledger(tmp_path: Path) -> None:
     assert oldest.best == pytest.approx({"accuracy": 0.52, LATENCY: 0.01})
     two.ledger.set_attr(DRIVER_KEY, {"beat": 1.0})
     assert overview(one.ledger.url)[0].state == "interrupted"
+
+
+def test_a_study_draws_its_own_front(tmp_path: Path) -> None:
+    study = create(tmp_path)
+    for k in range(4):
+        finish(study, measured(k, violations=(Violation("x <= 1", 2.0, 1.0),) if k == 3 else ()))
+    figure = study.plot_front(colour="pruned")
+    points = {t.name: [c[0] for c in t.customdata] for t in figure.data if t.customdata is not None}
+    assert points == {"pruned": [1], "whole": [0, 2]}
+    with pytest.raises(StudyError, match="measured on the profile"):
+        study.plot_front(profile="elsewhere")
+    with pytest.raises(ValueError, match="must have a column"):
+        study.plot_front(colour="none")

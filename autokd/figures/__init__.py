@@ -2,7 +2,7 @@
 
 from autokd.figures.blocks import Block, Canvas, blocks_figure, canvas, read_blocks
 from autokd.figures.devices import Order, Winners, devices_figure, order_between, rank_figure, winners
-from autokd.figures.front import axes, error_of, front_figure, members_frame
+from autokd.figures.front import axes, front_figure
 from autokd.figures.history import (
     CLOCKS,
     History,
@@ -20,8 +20,8 @@ from autokd.figures.why import importance_figure, slice_figure, teacher_figure
 
 __all__ = [
     "CLOCKS", "GREY", "OKABE_ITO", "Block", "Canvas", "History", "Order", "Training", "Winners", "axes",
-    "blocks_figure", "canvas", "confusion_figure", "curves_figure", "devices_figure", "error_of", "front_figure",
-    "front_history", "hypervolume_figure", "importance_figure", "label", "members_frame", "newest_figure",
+    "blocks_figure", "canvas", "confusion_figure", "curves_figure", "devices_figure", "front_figure",
+    "front_history", "hypervolume_figure", "importance_figure", "label", "newest_figure",
     "order_between", "outcomes_figure", "parallel_figure", "plain", "rank_figure", "read_blocks", "search_seconds",
     "slice_figure", "stages_figure", "teacher_figure", "volume_unit", "winners",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,6 @@ from autokd.objectives import Objective
 from autokd.pareto import non_dominated
 from autokd.trial import ERROR
 
-if TYPE_CHECKING:
-    from autokd.results import Member
-    from autokd.trial import Measurement
-
 MOST = 1000
 """Dominated points that are drawn, at most."""
 CROWD = 300
@@ -38,31 +34,6 @@ CROWD = 300
 REJECTED = ("x-thin-open", "cross-thin-open", "line-ns-open", "asterisk-open")
 PER_LINE = 3
 """Parameters on a line of a hover label."""
-
-
-def members_frame(members: Sequence[Member]) -> pd.DataFrame:
-    """One row a measured student, as :func:`front_figure` reads it.
-
-    Columns: ``number``; every measurement under its name (``accuracy``, ``latency_ms@cpu_1_thread``) and its spread as
-    ``<name>_error``, both in the measurement's unit; ``pruned`` (``"pruned"`` or ``"whole"``); ``params_<name>``.
-    """
-    rows = []
-    for member in members:
-        row: dict[str, Any] = {"number": member.number}
-        for m in member.record.measurements:
-            row[m.name] = m.value
-            row[m.name + ERROR] = error_of(m)
-        removed = [v for k, v in member.params.items() if k.startswith("prune_") and isinstance(v, int | float)]
-        row["pruned"] = "pruned" if any(v > 0 for v in removed) else "whole"
-        rows.append(row | {f"params_{k}": v for k, v in member.params.items()})
-    return pd.DataFrame(rows)
-
-
-def error_of(measurement: Measurement) -> float | None:
-    """A spread in the measurement's unit: that of a time is recorded relative to its value, others as they are."""
-    if measurement.spread is None:
-        return None
-    return measurement.spread * measurement.value if measurement.unit == "ms" else measurement.spread
 
 
 def axes(objectives: Sequence[Objective]) -> tuple[Objective, Objective]:
@@ -91,8 +62,8 @@ def front_figure(
     """All measured trials, cost against quality, with their Pareto front.
 
     Args:
-        frame: One row a trial, from :func:`members_frame` or ``Study.to_dataframe()``. Read are ``number``, one column
-            a name of ``objectives`` (in the metric's unit), optionally ``<name>_error`` (half-width, the same unit),
+        frame: One row a trial, from :attr:`autokd.reader.TrialReader.frame` or ``Study.to_dataframe()``. Read are ``number``, one
+            column a name of ``objectives`` (in the metric's unit), optionally ``<name>_error`` (half-width, the same unit),
             ``outcome`` (only ``measured`` ones are drawn), ``params_*`` (shown on hover) and the column of ``colour``.
             Rows without a finite value of every objective are left out, as a log axis leaves out what is not above 0.
         objectives: Two or three. The first cost goes on x, in logarithm, and a quality on y; with three, the front is

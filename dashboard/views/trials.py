@@ -104,17 +104,10 @@ def said(value: object) -> str:
 
 def controls(view: View, known: Sequence[Column], rows: pd.DataFrame) -> tuple[list[Column], pd.DataFrame]:
     """How many there are, their order, the columns, and the download."""
-    count, order, pick, take = st.columns([3, 2, 1, 1.4], vertical_alignment="bottom")
+    order, pick, take = st.columns([2, 1, 1], vertical_alignment="bottom")
     ways = tables.orders(view.objectives)
     way = order.selectbox("Order", list(ways), key=f"order {view.name}", persist_state="session")
     ordered = tables.in_order(rows, *ways[way])
-    total = (
-        f"{len(view.frame):,} trials"
-        if len(rows) == len(view.frame)
-        else f"{len(rows):,} of {len(view.frame):,} trials"
-    )
-    cut = f"; the first {MOST_ROWS:,} are shown, the CSV holds all" if len(rows) > MOST_ROWS else ""
-    count.markdown(plain(total + cut))
     with pick.popover("Columns", width="stretch"):
         names = [c.shown for c in known]
         first = [c.shown for c in known if c.kind in COLUMNS_AT_FIRST and worth(view.frame, c)]
@@ -125,6 +118,9 @@ def controls(view: View, known: Sequence[Column], rows: pd.DataFrame) -> tuple[l
         key=f"csv {view.name}", icon=":material/download:", width="stretch", disabled=not len(rows),
         help="The filtered trials with all columns, the ledger's names and full precision\\.",
     )  # fmt: skip
+    total = f"{len(rows):,} of {len(view.frame):,} trials" if len(rows) < len(view.frame) else f"{len(rows):,} trials"
+    cut = f"; the first {MOST_ROWS:,} are shown, the CSV holds all" if len(rows) > MOST_ROWS else ""
+    st.markdown(plain(total + cut))  # a line of its own: the table's toolbar covers what is above its right end
     wanted = set(kept) or {"trial"}
     return [c for c in known if c.shown in wanted], ordered
 
@@ -225,7 +221,7 @@ def failed(view: View, trial: int, record: TrialRecord) -> None:
         return
     cut = f", its last {MOST_TRACE:,} characters" if len(trace) > MOST_TRACE else ""
     st.caption(plain(f"The trace{cut}:"))
-    st.code(trace[-MOST_TRACE:], language="python", height=min(400, 60 + 24 * trace.count("\n")))
+    st.code(trace[-MOST_TRACE:], language="python", height=400 if trace.count("\n") > 16 else "content")
 
 
 def trace_of(view: View, trial: int) -> str | None:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import progress
+from autokd.dashboard.controls import controls
 from autokd.dashboard.launch import for_a_shell
 from autokd.dashboard.progress import Spent, span
 from autokd.dashboard.source import View, url
@@ -43,6 +44,7 @@ def page(view: View) -> None:
     found = kept_history(view, view.plan.objectives, view.reference)
     numbers(view, spent, found, wall)
     how_far(view, spent)
+    controls(view)
     if not view.live:
         how_to_go_on(view, spent)
     if not len(frame) and not running:
@@ -155,7 +157,8 @@ def at_work(view: View, now: float) -> None:
         return
     table = progress.running_table(running[:MOST_RUNNING], view.folder, now)
     st.dataframe(
-        table.assign(done=(100 * table["done"]).round()), hide_index=True, key=f"running {view.name}", height="content", alt="Trials that are running now",
+        table.assign(done=(100 * table["done"]).round()),
+        hide_index=True, key=f"running {view.name}", height="content", alt="Trials that are running now",
         column_config={
             "done": st.column_config.ProgressColumn("stage done", format="%d %%", min_value=0, max_value=100)
         },
