@@ -37,6 +37,8 @@ def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title="autokd", layout="wide")
     wanted = os.environ.get("AUTOKD_DASHBOARD_PAGE") or "front"
+    for key in [k for k in st.session_state if k == "study" or str(k).startswith("profile ")]:
+        st.session_state[key] = st.session_state[key]  # else Streamlit forgets what a page does not draw
     pages = [
         st.Page(
             partial(of_study, module.page, getattr(module, "LIVE", False)),
@@ -114,7 +116,6 @@ def choose_study(found: list[StudySummary]) -> StudySummary:
         st.session_state["study"] = pending
     if st.session_state.get("study") not in names:  # the first time, or deleted meanwhile
         st.session_state["study"] = wanted or source.newest_with_front(found)
-    st.session_state["study"] = st.session_state["study"]  # kept when another page does not draw the widget
     name = st.sidebar.selectbox("Study", names, key="study")
     return next(s for s in found if s.name == name)
 
@@ -128,7 +129,6 @@ def choose_device(view: View) -> None:
     key = f"profile {view.name}"
     if st.session_state.get(key) not in names:
         st.session_state[key] = stated
-    st.session_state[key] = st.session_state[key]
     st.sidebar.selectbox("Device", names, key=key)
 
 

@@ -21,8 +21,6 @@ CLICKED = "clicked study"
 
 def page(found: Sequence[StudySummary]) -> None:
     """Draw it; again and again while one of them runs."""
-    if "study" in st.session_state:  # this page draws no selectbox: the choice would be forgotten
-        st.session_state["study"] = st.session_state["study"]
     st.title("Studies")
     live = any(s.live for s in found)
     first: list[Sequence[StudySummary]] = [found]  # read already; a refresh reads again
