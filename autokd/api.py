@@ -171,7 +171,7 @@ def measure_file(file: Path, profiles: Sequence[str]) -> list[dict[str, Any]]:
     loaded = [load_profile(p) for p in profiles]
     for profile in loaded:
         check_host(profile)
-    with LatencyMeter(loaded, Quiet()) as meter:
+    with LatencyMeter(loaded, Quiet(), Path(".autokd") / "clocks") as meter:
         return [asdict(m) for m in file_costs(file, loaded, meter)]
 
 

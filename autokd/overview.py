@@ -63,7 +63,10 @@ def overview(url: str) -> list[StudySummary]:
             with engine.connect() as connection:
                 names: dict[int, str] = dict(connection.execute(text("SELECT study_id, study_name FROM studies")).all())
                 attrs = connection.execute(
-                    text("SELECT study_id, key, value_json FROM study_user_attributes WHERE key IN (:a, :b, :c, :d)"),
+                    text(
+                        "SELECT a.study_id, a.key, a.value_json FROM study_user_attributes a "
+                        "WHERE a.key IN (:a, :b, :c, :d)"
+                    ),
                     {"a": CONFIG_KEY, "b": STATE_KEY, "c": DRIVER_KEY, "d": "autokd:wall_s"},
                 ).all()
                 counts = connection.execute(
@@ -86,7 +89,7 @@ def overview(url: str) -> list[StudySummary]:
         known.setdefault(study, {})[key] = json.loads(value)
     found = []
     for study in sorted(known, reverse=True):
-        if CONFIG_KEY in known[study]:
+        if CONFIG_KEY in known[study] and study in names:  # one may appear between two queries
             mine = [row for row in counts if row[0] == study]
             extremes = {row[1]: (row[2], row[3]) for row in values if row[0] == study}
             found.append(_summary(names[study], known[study], mine, extremes))
@@ -126,7 +129,10 @@ def _best(plan: Any, extremes: Mapping[int, tuple[float, float]]) -> dict[str, f
     from autokd.plan import Plan
 
     try:
-        objectives = Plan.from_json(plan).objectives
+        read = Plan.from_json(plan)
+        objectives = read.objectives
+        if any(c.needs_training for c in read.constraints):
+            return {}  # the best of all may be outside them, which only the records tell
     except Exception:  # a plan of another version: the list must still be shown
         return {}
     return {

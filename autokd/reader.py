@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,6 +37,21 @@ class Running:
     begun: float | None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The trials that were finished at one moment, and what was made of them: neither changes under whoever holds it."""
+
+    frame: pd.DataFrame
+    _memo: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, made once for this frame: for what follows from the frame alone."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        found: Made = self._memo[key]
+        return found
+
+
 class TrialReader:
     """One study's trials. May be shared between threads.
 
@@ -59,11 +74,14 @@ class TrialReader:
         self._last_id = -1
         self._open: set[int] = set()  # trial ids that are not finished
         self._spent: dict[str, float] = {}  # CPU seconds of every stage result, by its key
-        self._frame = pd.DataFrame({name: [] for name in FACTS})
+        self._seen = Seen(pd.DataFrame({name: [] for name in FACTS}))
         self._running: tuple[Running, ...] = ()
-        self._memo: dict[Hashable, Any] = {}
         self.attrs: dict[str, Any] = {}
         self.refresh()
+
+    def close(self) -> None:
+        """Close its connections; a later refresh opens new ones."""
+        self._engine.dispose()
 
     def _study_id(self) -> int:
         query = text("SELECT study_id FROM studies WHERE study_name = :name")
@@ -83,7 +101,7 @@ class TrialReader:
         """
         with self._lock, storage_errors(self.url), self._engine.connect() as connection:
             rows = connection.execute(
-                text("SELECT key, value_json FROM study_user_attributes WHERE study_id = :id"), {"id": self._id}
+                text("SELECT a.key, a.value_json FROM study_user_attributes a WHERE a.study_id = :id"), {"id": self._id}
             ).all()
             self.attrs = {key: json.loads(value) for key, value in rows}
             if CONFIG_KEY not in self.attrs:
@@ -93,19 +111,18 @@ class TrialReader:
                 fresh += self._rows(connection, "trial_id IN :ids", {"ids": part}, "ids")
             finished = {row.trial_id: row for row in fresh if row.state not in ("RUNNING", "WAITING")}
             going = [row for row in fresh if row.trial_id not in finished]
+            records = self._records(connection, sorted(finished)) if finished else {}
+            new = [self._row(row, records.get(key)) for key, row in sorted(finished.items())]
+            if new:
+                known, frame = self._seen.frame, pd.DataFrame.from_records(new)
+                self._seen = Seen(pd.concat([known, frame], ignore_index=True) if len(known) else frame)
+            # last: what an error above kept from being read is asked for again
             self._last_id = max([self._last_id, *(row.trial_id for row in fresh)])
             self._open = {row.trial_id for row in going}
             self._running = tuple(
                 Running(row.number, epoch(row.datetime_start)) for row in going if row.state == "RUNNING"
             )
-            if not finished:
-                return False
-            records = self._records(connection, sorted(finished))
-        new = [self._row(row, records.get(key)) for key, row in sorted(finished.items())]
-        frame = pd.DataFrame.from_records(new)
-        self._frame = pd.concat([self._frame, frame], ignore_index=True) if len(self._frame) else frame
-        self._memo = {}
-        return True
+            return bool(new)
 
     def _rows(self, connection: Any, which: str, values: Mapping[str, Any], *lists: str) -> Sequence[Any]:
         columns = "trial_id, number, state, datetime_start, datetime_complete"
@@ -118,7 +135,8 @@ class TrialReader:
         """The raw records by trial id; a damaged one is left out."""
         found: dict[int, dict[str, Any]] = {}
         query = text(
-            "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = :key AND trial_id BETWEEN :low AND :high"
+            "SELECT a.trial_id, a.value_json FROM trial_user_attributes a "
+            "WHERE a.key = :key AND a.trial_id BETWEEN :low AND :high"
         )
         wanted = set(ids)
         for part in _parts(ids):
@@ -134,10 +152,14 @@ class TrialReader:
         found: dict[str, Any] = {"number": row.number, "state": row.state, "begun": begun, "ended": ended}
         found |= {"outcome": None, "feasible": False, "cpu_s": 0.0, "saved_cpu_s": 0.0}
         found |= {"cause": None, "failed_stage": None}
-        if raw is None:
+        try:
+            return found | self._of_record(raw) if raw is not None else found
+        except (KeyError, TypeError, AttributeError):  # a record of another make
             return found
+
+    def _of_record(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         violations, stages = raw.get("violations") or (), raw.get("stages") or ()
-        found |= {
+        found: dict[str, Any] = {
             "outcome": raw.get("outcome"),
             "feasible": raw.get("outcome") == Outcome.MEASURED and not violations,
             "cause": raw.get("cause"),
@@ -159,7 +181,7 @@ class TrialReader:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a finished trial, in the order they were asked for; not to be changed.
+        """One row a finished trial, in the order in which they were seen; not to be changed.
 
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
@@ -168,15 +190,12 @@ class TrialReader:
         (``"pruned"`` or ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as
         ``<name>_error``, both in the measurement's unit; ``params_<name>``.
         """
-        return self._frame
+        return self._seen.frame
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives, made once until a further trial is finished: what follows from the frame alone."""
-        memo = self._memo
-        if key not in memo:
-            memo[key] = make()
-        found: Made = memo[key]
-        return found
+    @property
+    def seen(self) -> Seen:
+        """The trials finished by the last refresh: a page that draws from one of these sees one moment."""
+        return self._seen
 
     @property
     def running(self) -> tuple[Running, ...]:

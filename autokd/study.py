@@ -251,7 +251,9 @@ class Study:
         from autokd.reader import TrialReader
 
         objectives = results.objectives_on(self.plan, profile)
-        frame = TrialReader(self.ledger.url, self.name).frame
+        reader = TrialReader(self.ledger.url, self.name)
+        reader.close()
+        frame = reader.frame
         teacher = (self.ledger.attr(FACTS_KEY) or {}).get("teacher") or {}
         values = {Measurement(**m).name: float(m["value"]) for m in teacher.get("measurements", ())}
         own = objectives == self.plan.objectives

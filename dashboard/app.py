@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,10 +11,11 @@ from types import ModuleType
 import streamlit as st
 
 from autokd.dashboard import source
+from autokd.dashboard.launch import for_a_shell
 from autokd.dashboard.source import REFRESH_S, View
 from autokd.dashboard.texts import plain
 from autokd.dashboard.views import compare, devices, front, start, student, studies, trials, watch, why
-from autokd.errors import UserError
+from autokd.errors import StudyError, UserError
 from autokd.ledger import shown_url
 from autokd.overview import StudySummary
 
@@ -76,7 +76,7 @@ def draw(page: Callable[[View], None], summary: StudySummary, was_live: bool) ->
             st.rerun()  # the whole page once more, now without a clock
         if view.silent:
             st.warning("The search says that it runs, but nothing was heard of it for two minutes\\. Go on with it:")
-            st.code(f"autokd resume {shlex.quote(view.name)}", language="bash")
+            st.code(for_a_shell("resume", view.name, source.url()), language="bash")
         page(view)
 
 
@@ -138,9 +138,12 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        if isinstance(error, StudyError):
+            source.forget(str(st.session_state.get("study")))  # deleted, and perhaps made anew under its name
         st.error(plain(error))
     except Exception as error:  # a page must not show a traceback, whatever a ledger holds
-        source.forget()  # a study that was deleted and made anew has another identity in the database
+        if isinstance(error, KeyError):  # what Optuna says of a study that is gone
+            source.forget(str(st.session_state.get("study")))
         first = (str(error).splitlines() or [""])[0]
         what = plain(f"{type(error).__name__}: {first}")
         st.error(f"This study could not be shown: {what}\\. Reload the page to try again\\.")

@@ -34,16 +34,30 @@ def driver_pid(url: str, name: str) -> int | None:
     return found.get("pid") if isinstance(found, dict) else None
 
 
+def is_free(url: str, name: str) -> bool:
+    """Whether no study has the name, for certain: a ledger that cannot be asked is no proof."""
+    try:
+        return name not in {str(row[0]) for row in _ask(url, "SELECT study_name FROM studies", {})}
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError):
+        return False
+
+
 def _rows(url: str, query: str, values: Mapping[str, str]) -> Sequence[Any]:
+    try:
+        return _ask(url, query, values)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError):  # no tables yet, or locked: the command says what is wrong
+        return ()
+
+
+def _ask(url: str, query: str, values: Mapping[str, str]) -> Sequence[Any]:
     file = sqlite_file(url)
     if file is not None and not file.exists():
         return ()
     engine = sqlalchemy.create_engine(url)
     try:
         with engine.connect() as connection:
-            return connection.execute(sql(query), dict(values)).all()
-    except sqlalchemy.exc.SQLAlchemyError:  # no tables yet, or just locked: the command itself says what is wrong
-        return ()
+            rows: Sequence[Any] = connection.execute(sql(query), dict(values)).all()
+            return rows
     finally:
         engine.dispose()
 

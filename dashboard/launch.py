@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autokd.dashboard.drivers import study_names
+from autokd.dashboard.drivers import is_free
 from autokd.errors import StorageError, StudyError
 from autokd.ledger import DEFAULT_URL, shown_url
 
@@ -95,14 +95,16 @@ class Job:
     def _wait(self) -> None:
         """In a thread: without it an ended search would stay as a zombie, which looks alive."""
         self.process.wait()
-        self.said = _read(self.log)
-        self.answered = _read(self.answer) if self.answer else ""
-        if self.folder is not None:
-            self.folder.cleanup()
-        came_of_it = not self.process.returncode or self.name in study_names(self.url)
-        if self.wrote is not None and not came_of_it and not other_file(self.wrote, self.about):
-            self.wrote.unlink(missing_ok=True)
-        self.ended = time.time()
+        try:
+            self.said = _read(self.log)
+            self.answered = _read(self.answer) if self.answer else ""
+            if self.folder is not None:
+                self.folder.cleanup()
+            ours = self.wrote is not None and not other_file(self.wrote, self.about)
+            if self.wrote is not None and ours and self.process.returncode and is_free(self.url, self.name):
+                self.wrote.unlink(missing_ok=True)  # nothing came of it
+        finally:
+            self.ended = time.time()
 
 
 def preflight(text: str, name: str, url: str) -> Job:
@@ -178,11 +180,12 @@ def other_file(file: Path, text: str) -> bool:
 
 def log_file(folder: Path, name: str) -> Path:
     """A file of its own for what a command says: ``.autokd/logs/<name>-<time>.log``."""
+    safe = re.sub(r"[^\w.+-]+", "-", name).lstrip(".-") or "study"  # a foreign ledger may hold any name
     return (
         folder
         / ".autokd"
         / "logs"
-        / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 10**6 % 1000:03d}.log"
+        / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 10**6 % 1000:03d}.log"
     )
 
 

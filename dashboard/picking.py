@@ -95,24 +95,23 @@ def compromise(front: pd.DataFrame, objectives: Sequence[Objective]) -> int | No
 
 
 def exchanges(
-    front: pd.DataFrame, number: int, quality: Objective, cost: Objective
+    front: pd.DataFrame, chosen: pd.Series, quality: Objective, cost: Objective
 ) -> tuple[Exchange | None, Exchange | None]:
-    """The next cheaper and the next better student of a two-objective front, against trial ``number``, on it or not."""
-    chosen = front[front["number"] == number]
-    if not len(chosen) or quality.name == cost.name:
+    """The front's next cheaper and next costlier student, against a chosen one, on a two-objective front or behind it."""
+    if quality.name == cost.name:
         return None, None
     ordered = front.sort_values(cost.name, kind="stable").reset_index(drop=True)
-    place = int(ordered.index[ordered["number"] == number][0])
+    costs, here = ordered[cost.name].to_numpy(dtype=float), float(chosen[cost.name])
+    sign = 1.0 if quality.direction == "maximize" else -1.0
 
-    def against(other: int) -> Exchange | None:
-        if not 0 <= other < len(ordered):
+    def against(place: int) -> Exchange | None:
+        if not 0 <= place < len(ordered):
             return None
-        sign = 1.0 if quality.direction == "maximize" else -1.0
-        here, there = ordered.iloc[place], ordered.iloc[other]
-        gain = sign * (float(there[quality.name]) - float(here[quality.name]))
-        return Exchange(int(there["number"]), float(there[cost.name]) - float(here[cost.name]), gain)
+        there = ordered.iloc[place]
+        gain = sign * (float(there[quality.name]) - float(chosen[quality.name]))
+        return Exchange(int(there["number"]), float(costs[place]) - here, gain)
 
-    return against(place - 1), against(place + 1)
+    return against(int(np.searchsorted(costs, here, "left")) - 1), against(int(np.searchsorted(costs, here, "right")))
 
 
 def choices(frame: pd.DataFrame, stated: Sequence[Objective]) -> list[Objective]:

@@ -1,15 +1,16 @@
-"""What the pages read: one study, kept open between reruns, and read a step at a time. No page reads anything else."""
+"""What the pages of a study see: the study, kept open between reruns, and its trials, read a step at a time."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -20,7 +21,7 @@ from autokd.objectives import Objective
 from autokd.overview import LIVE, StudySummary, overview
 from autokd.pareto import non_dominated
 from autokd.plan import Plan
-from autokd.reader import TrialReader
+from autokd.reader import Made, Seen, TrialReader
 from autokd.results import REFERENCE_KEY, Member, objectives_on
 from autokd.study import FACTS_KEY, Study
 
@@ -38,11 +39,13 @@ class View:
         study: The facade, for what is not columns: hand-over, plan, home.
         reader: Its trials.
         profile: The device chosen, or ``None`` for the objectives as the study states them.
+        seen: The trials finished by now: one moment for all that a page draws, whatever other sessions read meanwhile.
     """
 
     study: Study
     reader: TrialReader
-    profile: str | None = None
+    profile: str | None
+    seen: Seen
 
     @property
     def name(self) -> str:
@@ -69,17 +72,21 @@ class View:
     @property
     def frame(self) -> pd.DataFrame:
         """Every finished trial; columns as in :attr:`autokd.reader.TrialReader.frame`. Not to be changed."""
-        return self.reader.frame
+        return self.seen.frame
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, made once for these trials and shared by all sessions."""
+        return self.seen.once(key, make)
 
     def measured(self, objectives: Sequence[Objective] | None = None) -> pd.DataFrame:
         """The rows of feasible students that have a value of every objective."""
         goals = tuple(objectives or self.objectives)
-        return self.reader.once(("measured", goals), lambda: _measured(self.frame, [o.name for o in goals]))
+        return self.once(("measured", goals), lambda: _measured(self.frame, goals))
 
     def front(self, objectives: Sequence[Objective] | None = None) -> pd.DataFrame:
         """The rows that no other dominates, cheapest first; of equal ones the earliest."""
         goals = tuple(objectives or self.objectives)
-        return self.reader.once(("front", goals), lambda: _front(self.measured(goals), goals))
+        return self.once(("front", goals), lambda: _front(self.measured(goals), goals))
 
     def member(self, number: int) -> Member:
         """A measured student with its whole record.
@@ -150,10 +157,15 @@ class View:
         st.session_state[f"compare {self.name}"] = [int(n) for n in numbers]
 
 
-def _measured(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    if not len(frame) or any(n not in frame.columns for n in names):
+def _measured(frame: pd.DataFrame, goals: Sequence[Objective]) -> pd.DataFrame:
+    """Feasible rows with a value of every goal that has a place on its scale: no infinity, and no 0 on a logarithm."""
+    if not len(frame) or any(o.name not in frame.columns for o in goals):
         return frame.iloc[:0]
-    return frame[frame["feasible"].astype(bool) & frame[list(names)].notna().all(axis=1)]
+    keep = frame["feasible"].astype(bool).to_numpy()
+    for o in goals:
+        values = pd.to_numeric(frame[o.name], errors="coerce").to_numpy(dtype=float)
+        keep = keep & np.isfinite(values) & ((values > 0) | (o.scale != "log"))
+    return frame[keep]
 
 
 def _front(rows: pd.DataFrame, goals: Sequence[Objective]) -> pd.DataFrame:
@@ -201,13 +213,14 @@ def look(summary: StudySummary) -> View:
     study, reader = keep_open(summary)
     reader.refresh()
     study.plan = Plan.from_json(reader.attrs[CONFIG_KEY])  # `resume --set budget.trials=..` may have changed it
-    return View(study, reader, _profile(study.plan, summary.name))
+    return View(study, reader, _profile(study.plan, summary.name), reader.seen)
 
 
-def forget() -> None:
-    """Open every study anew at the next look: one was deleted and made again under its name."""
+def forget(name: str) -> None:
+    """Open a study anew at the next look: it may have been deleted and made again under its name."""
     with _opening:
-        _kept.clear()
+        for key in [k for k in _kept if k[1] == name]:
+            del _kept[key]
 
 
 _kept: dict[tuple[str, str, str], tuple[Study, TrialReader]] = {}
@@ -241,12 +254,6 @@ def _profile(plan: Plan, name: str) -> str | None:
     stated = next((o.profile for o in plan.objectives if o.profile), None)
     known = [p.name for p in plan.profiles]
     return chosen if chosen in known and chosen != stated else None
-
-
-def attributes(view: View, key: str) -> Mapping[str, Any]:
-    """A study attribute that holds a mapping; empty when it is not there."""
-    found = view.reader.attrs.get(key)
-    return found if isinstance(found, dict) else {}
 
 
 __all__ = ["REFRESH_S", "UserError", "View", "forget", "ledger_there", "look", "newest_with_front", "summaries", "url"]

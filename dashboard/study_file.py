@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,6 @@ def moved_objectives(objectives: list[Any], before: list[str], now: list[str]) -
         goal, at, place = str(text).partition("@")
         found.append(f"{goal}@{left[0]}" if at and place in gone else text)
     return list(dict.fromkeys(found))
-
-
-def name_in(values: Mapping[str, Any]) -> str:
-    """The study's name as the file gives it."""
-    return str(values.get("name") or "")
 
 
 def free_name(name: str, taken: Collection[str], folder: Path) -> str:

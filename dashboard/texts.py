@@ -118,6 +118,14 @@ def confirmed_facts(confirmed: Mapping[str, float] | None) -> Iterator[tuple[str
             yield name, "test split", value, confirmed.get(f"{name}_se")
 
 
+def clock_words(extra: Mapping[str, Any]) -> str:
+    """What was done to a latency for the clock's drift: it stands for the host's usual clock."""
+    factor = extra.get("clock_factor")
+    if factor is None:
+        return "; as it was timed, not brought to the host's usual clock"
+    return f"; times {float(factor):.3f}, for the host's usual clock"
+
+
 def formats(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Column configuration of a table: four significant digits of a value, two of a spread."""
     columns = [str(c) for c in frame.select_dtypes("float").columns]

@@ -297,7 +297,7 @@ def csv(frame: pd.DataFrame) -> bytes:
 
     Text that a spreadsheet would run as a formula begins with an apostrophe; numbers are left as they are.
     """
-    safe = {str(name): defused(whole(frame[name])) for name in frame.columns}
+    safe = {str(_defused(str(name))): defused(whole(frame[name])) for name in frame.columns}
     return pd.DataFrame(safe, index=frame.index).to_csv(index=False).encode("utf-8")
 
 

@@ -126,10 +126,10 @@ def test_what_follows_from_the_frame_is_made_once_until_it_grows(tmp_path: Path)
     finish(study, measured(0))
     reader, made = TrialReader(study.ledger.url, "read"), []
     for _ in range(3):
-        assert reader.once("length", lambda: made.append(1) or len(reader.frame)) == 1
+        assert reader.seen.once("length", lambda: made.append(1) or len(reader.frame)) == 1
     finish(study, measured(1))
     reader.refresh()
-    assert reader.once("length", lambda: made.append(1) or len(reader.frame)) == 2 and len(made) == 2
+    assert reader.seen.once("length", lambda: made.append(1) or len(reader.frame)) == 2 and len(made) == 2
 
 
 def test_readers_of_many_threads(tmp_path: Path) -> None:
@@ -187,3 +187,29 @@ def test_a_study_draws_its_own_front(tmp_path: Path) -> None:
         study.plot_front(profile="elsewhere")
     with pytest.raises(ValueError, match="must have a column"):
         study.plot_front(colour="none")
+
+
+def test_an_error_while_reading_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create(tmp_path)
+    reader = TrialReader(study.ledger.url, "read")
+    finish(study, measured(0))
+    real = reader._records
+
+    def locked(*_: object) -> object:
+        raise sqlalchemy.exc.OperationalError("SELECT", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(reader, "_records", locked)
+    with pytest.raises(StorageError, match="locked"):
+        reader.refresh()
+    monkeypatch.setattr(reader, "_records", real)
+    assert reader.refresh() is True and reader.frame["number"].tolist() == [0]
+
+
+def test_a_record_of_another_make_is_a_row_without_an_outcome(tmp_path: Path) -> None:
+    study = create(tmp_path)
+    trial = study.optuna_study.ask()
+    trial.set_user_attr("autokd:record", '{"outcome": "measured", "stages": [{"stage": "build"}]}')
+    study.optuna_study.tell(trial, [0.1, 0.2])
+    finish(study, measured(1))
+    frame = TrialReader(study.ledger.url, "read").frame
+    assert frame["outcome"].isna().tolist() == [True, False] and frame["feasible"].tolist() == [False, True]

@@ -10,7 +10,11 @@ from autokd.evaluation.memory import give_back, keep_freed
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Inside, torch computes with ``count`` threads and keeps its memory; afterwards with as many as before."""
+    """Inside, torch computes with ``count`` threads; afterwards with as many as before.
+
+    Freed memory stays with the process from the first time on (glibc has no way back), but what is free at the end is
+    returned to the system.
+    """
     import torch
 
     before = torch.get_num_threads()

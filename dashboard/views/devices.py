@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard.choosing import QUIET, figure_with_choice, kept
-from autokd.dashboard.source import View
+from autokd.dashboard.launch import for_a_shell
+from autokd.dashboard.source import View, url
 from autokd.dashboard.texts import UNITS, formats, plain, title
 from autokd.figures import Order, Winners, devices_figure, label, order_between, rank_figure, winners
 from autokd.objectives import Objective, metric_of
@@ -40,7 +41,7 @@ def page(view: View) -> None:
         st.info(plain(f"Only {devices[0]} has timings so far: there is nothing to compare it with yet."))
         return
     quality = quality_of(view)
-    rows = view.reader.once(("all devices", quality, view.plan.objectives), lambda: on_all(view, devices, quality))
+    rows = view.once(("all devices", quality, view.plan.objectives), lambda: on_all(view, devices, quality))
     st.subheader("Who wins where")
     who_wins(view, rows, devices, quality)
     st.subheader("How the order changes")
@@ -64,7 +65,7 @@ def one_device(view: View) -> None:
     listed = [*(p.name for p in view.plan.profiles), "cpu_2_threads" if names != "cpu_2_threads" else "cpu_1_thread"]
     st.code(f"hardware: [{', '.join(listed)}]", language="yaml")
     st.markdown("One file that exists already is timed on another device with its profile, on that device:")
-    st.code(f"autokd export {view.name!r}\nautokd measure FILE.onnx --profile PROFILE", language="bash")
+    st.code(f"{for_a_shell('export', view.name, url())}\nautokd measure FILE.onnx --profile PROFILE", language="bash")
     st.caption(plain("`autokd list profiles` names the profiles; a profile is a YAML file of its own, too."))
 
 
@@ -190,9 +191,7 @@ def orders(view: View, rows: pd.DataFrame, latencies: Sequence[Objective], front
         st.info("Fewer than two students were timed on every device\\.")
         return
     for a, b in list(combinations(latencies, 2))[:6]:
-        found: Order = view.reader.once(
-            ("order", a, b, len(latencies)), lambda a=a, b=b: order_between(rows, a.name, b.name)
-        )
+        found: Order = view.once(("order", a, b, len(latencies)), lambda a=a, b=b: order_between(rows, a.name, b.name))
         st.markdown(order_words(found, a, b))
     union = sorted({int(n) for front in fronts.values() for n in front["number"]})
     shown = rows[rows["number"].isin(union)].sort_values(latencies[0].name, kind="stable")
@@ -235,7 +234,7 @@ def against(view: View, rows: pd.DataFrame, devices: Sequence[str], fronts: Mapp
     b = three.selectbox("Up", others, key=kept(f"devices up {view.name}", others))
     x, y = (Objective("minimize", KINDS[kind], d) for d in (a, b))
     on_a, on_b = (fronts[d]["number"].astype(int).tolist() for d in (a, b))
-    figure = view.reader.once(("devices", x, y), lambda: devices_figure(rows, x, y, on_a, on_b))
+    figure = view.once(("devices", x, y), lambda: devices_figure(rows, x, y, on_a, on_b))
     figure_with_choice(view, figure, f"against {view.name} {x.name} {y.name}", 500, f"{kind} on {a} against {b}")
     st.caption(
         plain(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import picking, texts
+from autokd.dashboard import limits, picking, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
@@ -16,6 +16,7 @@ from autokd.figures.front import MOST
 from autokd.objectives import Objective, metric_of
 from autokd.results import CONFIRMED_KEY
 from autokd.tables import number
+from autokd.trial import ERROR
 
 LIVE = True
 
@@ -31,7 +32,7 @@ def page(view: View) -> None:
     if not len(rows):
         st.info("No student was measured on both of these\\. Choose another axis\\.")
         return
-    limits(view, rows, goals)
+    limits.sliders(view, rows, goals)
     choose_first(view, rows, front, goals)
     chart(view, rows, goals, colour, others)
     st.markdown(in_words(view, rows, front, goals))
@@ -94,68 +95,6 @@ def colours(view: View, objectives: Sequence[Objective]) -> dict[str, str | None
     return found
 
 
-# ---------------------------------------------------------------------------------------------------- limits
-
-
-def bounded(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> tuple[list[Objective], Objective]:
-    """The costs that have a slider, and the quality."""
-    x, y = axes(goals)
-    quality = y if y.scale == "linear" else next((o for o in view.objectives if o.scale == "linear"), y)
-    latency = next((o for o in view.objectives if o.metric == "latency_ms"), None)
-    if latency is None and view.plan.profiles:
-        latency = Objective("minimize", "latency_ms", view.profile or view.plan.profiles[0].name)
-    wanted = [latency, Objective("minimize", "size_bytes"), x if x.scale == "log" else None]
-    costs = [
-        o for o in dict.fromkeys(wanted) if o is not None and o.name in rows.columns and rows[o.name].notna().all()
-    ]
-    return costs, quality
-
-
-def limits(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> None:
-    """Sliders; moving one picks the best student inside all of them."""
-    costs, quality = bounded(view, rows, goals)
-    places = st.columns(len(costs) + 1)
-
-    def moved() -> None:
-        inside = rows_within(view, rows, costs, quality)
-        if (found := picking.best(inside, quality, costs[0] if costs else quality)) is not None:
-            view.choose(found)
-
-    for place, cost in zip(places, costs, strict=False):
-        steps = picking.grid(rows[cost.name])
-        key = f"most {view.name} {cost.name}"
-        if st.session_state.get(key) not in steps:
-            st.session_state[key] = steps[-1]
-        unit = metric_of(cost.metric).unit
-        place.select_slider(
-            f"At most: {plain(label(cost))}", steps, key=key, on_change=moved,
-            format_func=lambda v, unit=unit: number(v, unit),
-        )  # fmt: skip
-    ratio = metric_of(quality.metric).unit == "ratio"
-    factor = 100.0 if ratio else 1.0
-    sign = 1.0 if quality.direction == "maximize" else -1.0
-    low, high = float((sign * rows[quality.name]).min()) * factor, float((sign * rows[quality.name]).max()) * factor
-    if high > low:
-        key, ends = f"least {view.name} {quality.name}", (round(low - 0.05, 1), round(high + 0.05, 1))
-        if not ends[0] <= st.session_state.get(key, ends[0]) <= ends[1]:
-            st.session_state[key] = ends[0]
-        shown = f"At least: {plain(label(quality))}" if sign > 0 else f"At least: minus {plain(label(quality))}"
-        places[-1].slider(shown, *ends, key=key, step=0.1, on_change=moved, format="%.1f")
-
-
-def rows_within(view: View, rows: pd.DataFrame, costs: Sequence[Objective], quality: Objective) -> pd.DataFrame:
-    """The students inside the sliders' limits."""
-    state = st.session_state
-    at_most = {o.name: state[key] for o in costs if (key := f"most {view.name} {o.name}") in state}
-    inside = picking.within(rows, at_most, {})
-    key = f"least {view.name} {quality.name}"
-    if key in state:
-        factor = 100.0 if metric_of(quality.metric).unit == "ratio" else 1.0
-        sign = 1.0 if quality.direction == "maximize" else -1.0
-        inside = inside[sign * factor * inside[quality.name] >= state[key] - 1e-9]
-    return inside
-
-
 def choose_first(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
     """The best compromise, as long as nobody chose a student that is still there."""
     if view.chosen is None or not (rows["number"] == view.chosen).any():
@@ -164,29 +103,37 @@ def choose_first(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Seq
             view.choose(first)
 
 
+def with_spread(row: pd.Series, goal: Objective) -> str:
+    """A value with its spread and its device, for a Markdown text."""
+    unit, error = metric_of(goal.metric).unit, row.get(goal.name + ERROR)
+    value = float(row[goal.name])
+    spread = None if error is None or error != error else float(error) / value if unit == "ms" else float(error)
+    return plain(number(value, unit, spread)) + (f" on {plain(goal.profile)}" if goal.profile else "")
+
+
 def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> str:
     """The chosen student, and what a little more would buy."""
-    costs, quality = bounded(view, rows, goals)
-    if not len(rows_within(view, rows, costs, quality)):
+    if not len(limits.inside(view, rows, goals)):
         return "**No student is inside these limits\\.** Loosen one of them; the chosen one stays\\."
     chosen = rows[rows["number"] == view.chosen].iloc[0]
     x, y = axes(goals)
-    shown = ", ".join(plain(number(float(chosen[o.name]), metric_of(o.metric).unit)) for o in (y, x))
+    shown = ", ".join(with_spread(chosen, o) for o in (y, x))
     on_front = bool((front["number"] == view.chosen).any())
     note = "" if on_front else plain(" (not on the front)")
     text = f"**Trial {view.chosen}**: {shown}{note}\\."
     if len(goals) > 2 or x.scale != "log" or y.scale != "linear":
         return text
-    cheaper, better = picking.exchanges(front, int(view.chosen or 0), y, x)
+    cheaper, better = picking.exchanges(front, chosen, y, x)
     unit_x, unit_y = metric_of(x.metric).unit, metric_of(y.metric).unit
     gain = "points" if unit_y == "ratio" else unit_y
     factor = 100.0 if unit_y == "ratio" else 1.0
-    if better is not None and better.cost > 0:
+    if better is not None and better.cost > 0 and better.gain > 0:
         more, gained = number(better.cost, unit_x), factor * better.gain
         text += " " + plain(f"{more} more buys {gained:.2g} {gain} (trial {better.number}).")
     if cheaper is not None and cheaper.cost < 0:
         saved, lost = number(-cheaper.cost, unit_x), -factor * cheaper.gain
-        text += " " + plain(f"{saved} less costs {lost:.2g} {gain} (trial {cheaper.number}).")
+        what = f"costs {lost:.2g} {gain}" if lost > 0 else f"gains {-lost:.2g} {gain}" if lost < 0 else "costs nothing"
+        text += " " + plain(f"{saved} less {what} (trial {cheaper.number}).")
     return text
 
 
@@ -201,7 +148,7 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
         rejected = view.frame[~view.frame["feasible"].astype(bool)] if others else None
         return front_figure(rows, goals, view.reference if own else None, view.teacher, colour, rejected)
 
-    figure = view.reader.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
+    figure = view.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
     figure = type(figure)(figure)  # the ring is this session's
     chosen = rows[rows["number"] == view.chosen]
     x, y = axes(goals)

@@ -144,7 +144,8 @@ def facts(view: View, member: Member) -> None:
                 st.caption(
                     plain(
                         f"{m.profile}: median of {int(m.extra['count']):,} calls of {size} sample{'s' * (size != 1)}, "
-                        f"{threads} thread{'s' * (threads != 1)}; nine in ten took at most {number(m.extra['p90_ms'], 'ms')}."
+                        f"{threads} thread{'s' * (threads != 1)}; nine in ten took at most {number(m.extra['p90_ms'], 'ms')}"
+                        f"{texts.clock_words(m.extra)}."
                     )
                 )
         if member.confirmed is None:

@@ -240,7 +240,7 @@ def ended(view: View, number: int) -> float:
 def kept_history(view: View, goals: Sequence[Objective], reference: Sequence[float] | None) -> History:
     """The history, computed once for every trial that is finished."""
     point = None if reference is None else tuple(reference)
-    return view.reader.once(("history", tuple(goals), point), lambda: front_history(view.frame, goals, point))
+    return view.once(("history", tuple(goals), point), lambda: front_history(view.frame, goals, point))
 
 
 # -------------------------------------------------------------------------------------------- what it spared, what broke

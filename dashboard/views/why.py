@@ -52,7 +52,7 @@ def what_matters(view: View) -> None:
     """The parameters that an objective hangs on."""
     goal = objective_of(view, st.columns([2, 3])[0], "importance")
     with st.spinner("Fitting a forest to the trials"):
-        found: Importance = view.reader.once(
+        found: Importance = view.once(
             ("importance", goal), lambda: insight.importance(view.frame, goal)
         )  # fmt: skip
     if found.refusal:
@@ -108,7 +108,7 @@ def one_parameter(view: View) -> None:
     goal = objective_of(view, two, "slice")
     log = any(p.name == name and p.log for p in view.plan.space.parameters)
     best = view.front()["number"].astype(int).tolist()
-    figure = view.reader.once(("slice", name, goal, view.objectives), lambda: slice_figure(rows, best, name, goal, log))
+    figure = view.once(("slice", name, goal, view.objectives), lambda: slice_figure(rows, best, name, goal, log))
     alt = f"Students by {name} and {label(goal)}; members of the front are marked"
     figure_with_choice(view, figure, f"slice {view.name} {name} {goal.name}", 460, alt)
     notes = f"{len(rows)} students. Boxes: quartiles; whiskers: within 1.5 boxes. Other parameters differ as well."
@@ -128,7 +128,7 @@ def all_at_once(view: View) -> None:
     rows, goals = view.measured(), view.objectives
     names, _ = insight.parameters_of(rows)
     quality = next((o for o in goals if o.scale == "linear"), goals[0])
-    ranked = view.reader.once(("association", goals), lambda: insight.association(rows, names, quality).index.tolist())
+    ranked = view.once(("association", goals), lambda: insight.association(rows, names, quality).index.tolist())
     key = f"why axes {view.name}"
     chosen = [n for n in st.session_state.get(key, ranked[:AXES]) if n in names]
     st.session_state[key] = chosen

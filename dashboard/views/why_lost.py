@@ -32,7 +32,7 @@ def what_was_lost(view: View) -> None:
 def failed(view: View) -> None:
     """Failures by stage and cause, each with an example and its traceback."""
     st.subheader("Failed")
-    groups = view.reader.once(("failures",), lambda: lost.failures(view.frame))
+    groups = view.once(("failures",), lambda: lost.failures(view.frame))
     if not len(groups):
         st.markdown("No trial failed\\.")
         return
@@ -63,11 +63,11 @@ def traceback_of(view: View, trial: int) -> str:
 def rejected(view: View) -> None:
     """Trials outside a constraint, and how far."""
     st.subheader("Outside a constraint")
-    groups = view.reader.once(("rejections",), lambda: lost.rejections(view.frame))
+    groups = view.once(("rejections",), lambda: lost.rejections(view.frame))
     if not len(groups):
         st.markdown("No trial was outside a constraint\\.")
         return
-    shown = view.reader.once(("how far",), lambda: how_far(view, groups))
+    shown = view.once(("how far",), lambda: how_far(view, groups))
     st.dataframe(shown, hide_index=True, key=f"rejections {view.name}", alt="Trials outside a constraint, and how far")
     st.caption(
         plain(

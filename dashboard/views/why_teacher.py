@@ -32,7 +32,7 @@ def teacher_or_none(view: View) -> None:
     if quality is None:
         st.info("No measured quality to compare: the study has only costs\\.")
         return
-    found: TeacherEffect = view.reader.once(
+    found: TeacherEffect = view.once(
         ("teacher effect", quality, cost, view.objectives), lambda: insight.teacher_effect(rows, quality, cost)
     )
     st.markdown(teacher_words(found, quality, cost))

@@ -121,7 +121,7 @@ def test_a_killed_driver_is_noticed(make: Make, open_page: Open) -> None:
     study.ledger.set_attr(DRIVER_KEY, {"beat": 1.0})
     app = open_page()
     assert "nothing was heard" in app.warning[0].value
-    assert app.code[0].value == "autokd resume digits"
+    assert app.code[0].value == f"autokd resume digits --storage {study.ledger.url}"
 
 
 @pytest.mark.parametrize(("live", "seconds"), [(True, 3.0), (False, None)])

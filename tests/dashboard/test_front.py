@@ -14,12 +14,12 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from autokd.dashboard import picking, texts
+from autokd.dashboard import limits, picking, texts
 from autokd.files import file_sha256
 from autokd.ledger import STATE_KEY
 from autokd.live import DRIVER_KEY
 from autokd.objectives import Objective
-from autokd.trial import Outcome, TrialRecord
+from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, write_student
 
 ACCURACY, LATENCY = Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread")
@@ -50,21 +50,23 @@ def test_a_study_with_a_front(make: Make, open_page: Open) -> None:
 def test_a_limit_picks_the_best_student_inside_it(make: Make, open_page: Open) -> None:
     make()
     app = open_page()
-    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.027).run()
-    assert not app.exception and "Trial 1: 83.0%, 20.0 µs." in words(app).replace("**", "")
+    app.select_slider(key="limit digits latency_ms@cpu_1_thread").set_value(0.027).run()
+    assert not app.exception and "Trial 1: 83.0% ± 1.0%, 20.0 µs ± 0.4% on cpu_1_thread." in words(app).replace(
+        "**", ""
+    )
     assert "10.0 µs more buys 3 points (trial 2)" in words(app)
     assert "10.0 µs less costs 3 points (trial 0)" in words(app)
-    app.slider(key="least digits accuracy").set_value(88.0).run()
+    app.slider(key="limit digits accuracy").set_value(88.0).run()
     assert "No student is inside these limits" in words(app)
-    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.051).run()
-    assert "Trial 3: 89.0%, 40.0 µs." in words(app).replace("**", "")
+    app.select_slider(key="limit digits latency_ms@cpu_1_thread").set_value(0.051).run()
+    assert "Trial 3: 89.0% ± 1.0%, 40.0 µs ± 0.4% on cpu_1_thread." in words(app).replace("**", "")
 
 
 def test_the_size_limit_counts_too(make: Make, open_page: Open) -> None:
     study = make()
     sizes = sorted(m.record.value("size_bytes") for m in study.members())
     app = open_page()
-    slider = app.select_slider(key="most digits size_bytes")
+    slider = app.select_slider(key="limit digits size_bytes")
     limit = picking.grid(pd.Series(sizes))[1]
     slider.set_value(limit).run()
     assert "Trial 0" in words(app) and sizes[0] <= limit < sizes[1]
@@ -73,7 +75,7 @@ def test_the_size_limit_counts_too(make: Make, open_page: Open) -> None:
 def test_the_chosen_student_is_the_measured_file_and_runs(make: Make, open_page: Open, tmp_path: Path) -> None:
     study = make()
     app = open_page()
-    app.select_slider(key="most digits latency_ms@cpu_1_thread").set_value(0.03).run()
+    app.select_slider(key="limit digits latency_ms@cpu_1_thread").set_value(0.03).run()
     member = next(m for m in study.members() if m.number == 2)
     found = texts.download(study, member)
     assert found.name == "digits-2.onnx" and found.receipt_name == "digits-2.receipt.json"
@@ -247,10 +249,50 @@ def test_the_best_inside_limits_is_the_most_accurate_then_the_fastest() -> None:
 
 def test_an_exchange_is_against_the_neighbours_on_the_front() -> None:
     front = rows((0.8, 1.0), (0.9, 2.0), (0.95, 5.0))
-    cheaper, better = picking.exchanges(front, 1, ACCURACY, LATENCY)
+    cheaper, better = picking.exchanges(front, front.iloc[1], ACCURACY, LATENCY)
     assert cheaper is not None and better is not None
     assert (cheaper.number, better.number) == (0, 2)
     assert (cheaper.cost, cheaper.gain) == pytest.approx((-1.0, -0.1))
     assert (better.cost, better.gain) == pytest.approx((3.0, 0.05))
-    assert picking.exchanges(front, 0, ACCURACY, LATENCY)[0] is None
-    assert picking.exchanges(front, 7, ACCURACY, LATENCY) == (None, None)
+    assert picking.exchanges(front, front.iloc[0], ACCURACY, LATENCY)[0] is None
+    behind = pd.Series({"number": 7, "accuracy": 0.85, "latency_ms@cpu_1_thread": 3.0})
+    cheaper, better = picking.exchanges(front, behind, ACCURACY, LATENCY)
+    assert cheaper is not None and better is not None
+    assert (cheaper.number, better.number) == (1, 2) and cheaper.gain == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("direction", "metric", "values"),
+    [("maximize", "m.n:tiny", [0.001, 0.009]), ("minimize", "log_loss", [0.30, 0.35]), ("maximize", "accuracy", [0.9, 0.901])],
+)  # fmt: skip
+def test_a_quality_s_slider_tells_students_apart(direction: str, metric: str, values: list[float]) -> None:
+    found = limits.quality_range(pd.Series(values), Objective(direction, metric))
+    assert found is not None
+    low, high = found.factor * min(values), found.factor * max(values)
+    assert found.low <= low + 1e-9 and found.high >= high - 1e-9
+    assert found.step <= (high - low) * (1 + 1e-9)
+
+
+def test_equal_qualities_have_no_slider() -> None:
+    assert limits.quality_range(pd.Series([0.5, 0.5]), ACCURACY) is None
+
+
+def test_a_limit_that_nobody_set_follows_a_growing_study(make: Make, open_page: Open) -> None:
+    study = make(students=2, state="searching", live=True)
+    app = open_page()
+    add(study, 8, 20, False, ("cpu_1_thread",))  # 90 microseconds, the most accurate
+    app.run()
+    app.slider(key="limit digits accuracy").set_value(85.0).run()
+    assert not app.exception and "90.0 µs" in words(app)
+
+
+def test_a_cost_of_nothing_breaks_no_page(make: Make, open_page: Open) -> None:
+    study = make(students=2)
+    record = study.members()[0].record
+    none = Measurement("peak_memory_bytes", 0.0, "bytes", "cpu_1_thread")
+    better = dataclasses.replace(record.measurements[0], value=0.99)
+    changed = dataclasses.replace(record, measurements=(better, *record.measurements[1:], none))
+    study.ledger.finish(study.optuna_study.ask(), changed, [0.99, 0.01])
+    app = open_page()
+    app.selectbox(key="x digits ").set_value("peak memory (bytes, cpu_1_thread)").run()
+    assert not app.exception and not app.error
