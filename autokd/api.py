@@ -171,7 +171,8 @@ def measure_file(file: Path, profiles: Sequence[str]) -> list[dict[str, Any]]:
     loaded = [load_profile(p) for p in profiles]
     for profile in loaded:
         check_host(profile)
-    with LatencyMeter(loaded, Quiet(), Path(".autokd") / "clocks") as meter:
+    root = Path(".autokd")  # the same clock as this folder's studies
+    with LatencyMeter(loaded, Quiet(), root / "clocks" if root.is_dir() else None) as meter:
         return [asdict(m) for m in file_costs(file, loaded, meter)]
 
 
