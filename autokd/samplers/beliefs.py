@@ -1,0 +1,107 @@
+"""What is expected of every candidate of a pool, from what was measured and what is in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autokd.samplers.nni_space import Axis
+from autokd.samplers.surrogate import Encoder, Kernel, Posterior, refit_at
+
+
+@dataclass(frozen=True)
+class Design:
+    """Candidates as numbers.
+
+    Args:
+        rows: ``(n, axes)`` coordinates, NaN where a parameter is not active.
+        facts: ``(n, f)`` free facts.
+    """
+
+    rows: np.ndarray
+    facts: np.ndarray
+
+    def __getitem__(self, which: slice | np.ndarray) -> Design:
+        return Design(self.rows[which], self.facts[which])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass
+class _Fitted:
+    """The kernel of the first ``at`` measurements, and a posterior over a fixed pool that grows with the later ones."""
+
+    signature: bytes
+    at: int
+    encoder: Encoder
+    kernel: Kernel
+    pool: Design | None = None
+    posterior: Posterior | None = None
+
+
+@dataclass
+class Beliefs:
+    """Gaussian processes by label; what it keeps between calls saves time and changes no result."""
+
+    _kept: dict[int | str, _Fitted] = field(default_factory=dict)
+
+    def expect(
+        self,
+        label: int | str,
+        axes: Sequence[Axis],
+        seen: Design,
+        targets: np.ndarray,
+        running: Design,
+        pool: Design,
+        *,
+        keep: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean and standard deviation of a measurement of each candidate, and the mean of what is in flight.
+
+        Args:
+            label: Which quantity.
+            axes: One a parameter.
+            seen: ``n`` measured candidates, in the order in which they were measured; at least one.
+            targets: ``(n,)`` what was measured.
+            running: ``r`` candidates in flight: they lower the deviation around them, and leave the mean.
+            pool: ``p`` candidates.
+            keep: The same pool comes again: its posterior is worth keeping.
+
+        Returns:
+            ``(p,)``, ``(p,)`` and ``(r,)``.
+        """
+        middle, spread = targets.mean(), targets.std() or 1.0
+        y = (targets - middle) / spread
+        fitted = self._fitted(label, axes, seen, targets)
+        x = fitted.encoder(seen.rows, seen.facts)
+        if keep and fitted.pool is pool and fitted.posterior is not None and len(fitted.posterior.inputs) <= len(x):
+            posterior = fitted.posterior
+        else:
+            posterior = Posterior(fitted.kernel, fitted.encoder(pool.rows, pool.facts), x[: fitted.at])
+        for new in x[len(posterior.inputs) :]:
+            posterior = posterior.add(new)
+        if keep:
+            fitted.pool, fitted.posterior = pool, posterior
+        mean = posterior.mean(y)
+        believed = np.empty(0)
+        if len(running):
+            flying = fitted.encoder(running.rows, running.facts)
+            believed = Posterior(fitted.kernel, flying, x).mean(y)
+            for new in flying:
+                posterior = posterior.add(new)
+        return mean * spread + middle, np.sqrt(posterior.variance()) * spread, believed * spread + middle
+
+    def _fitted(self, label: int | str, axes: Sequence[Axis], seen: Design, targets: np.ndarray) -> _Fitted:
+        at = refit_at(len(seen))
+        first, y = seen[:at], targets[:at]
+        names = repr([(a.name, a.distribution) for a in axes]).encode()
+        signature = names + first.rows.tobytes() + first.facts.tobytes() + y.tobytes()
+        fitted = self._kept.get(label)
+        if fitted is None or fitted.signature != signature:
+            encoder = Encoder(axes, first.rows, first.facts)
+            kernel = Kernel.fit(encoder(first.rows, first.facts), (y - y.mean()) / (y.std() or 1.0))
+            fitted = self._kept[label] = _Fitted(signature, at, encoder, kernel)
+        return fitted
