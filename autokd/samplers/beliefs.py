@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +58,7 @@ class Beliefs:
         pool: Design,
         *,
         keep: bool = False,
+        tamed: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and standard deviation of a measurement of each candidate, and the mean of what is in flight.
 
@@ -69,13 +70,13 @@ class Beliefs:
             running: ``r`` candidates in flight: they lower the deviation around them, and leave the mean.
             pool: ``p`` candidates.
             keep: The same pool comes again: its posterior is worth keeping.
+            tamed: Cuts outliers among targets.
 
         Returns:
             ``(p,)``, ``(p,)`` and ``(r,)``.
         """
-        middle, spread = targets.mean(), targets.std() or 1.0
-        y = (targets - middle) / spread
-        fitted = self._fitted(label, axes, seen, targets)
+        fitted = self._fitted(label, axes, seen, targets, tamed)
+        y, middle, spread = _standardised(tamed(targets))
         x = fitted.encoder(seen.rows, seen.facts)
         if keep and fitted.pool is pool and fitted.posterior is not None and len(fitted.posterior.inputs) <= len(x):
             posterior = fitted.posterior
@@ -94,7 +95,14 @@ class Beliefs:
                 posterior = posterior.add(new)
         return mean * spread + middle, np.sqrt(posterior.variance()) * spread, believed * spread + middle
 
-    def _fitted(self, label: int | str, axes: Sequence[Axis], seen: Design, targets: np.ndarray) -> _Fitted:
+    def _fitted(
+        self,
+        label: int | str,
+        axes: Sequence[Axis],
+        seen: Design,
+        targets: np.ndarray,
+        tamed: Callable[[np.ndarray], np.ndarray],
+    ) -> _Fitted:
         at = refit_at(len(seen))
         first, y = seen[:at], targets[:at]
         names = repr([(a.name, a.distribution) for a in axes]).encode()
@@ -102,6 +110,12 @@ class Beliefs:
         fitted = self._kept.get(label)
         if fitted is None or fitted.signature != signature:
             encoder = Encoder(axes, first.rows, first.facts)
-            kernel = Kernel.fit(encoder(first.rows, first.facts), (y - y.mean()) / (y.std() or 1.0))
+            kernel = Kernel.fit(encoder(first.rows, first.facts), _standardised(tamed(y))[0])
             fitted = self._kept[label] = _Fitted(signature, at, encoder, kernel)
         return fitted
+
+
+def _standardised(targets: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Targets with mean 0 and variance 1, and what to add and multiply to have them back."""
+    middle, spread = float(targets.mean()), float(targets.std()) or 1.0
+    return (targets - middle) / spread, middle, spread

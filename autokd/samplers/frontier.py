@@ -238,7 +238,7 @@ class FrontierSampler(BaseSampler):
                 means[:, j], deviations[:, j], believed[:, j], base[j] = 0.0, 1.0, 0.0, 0.0
                 continue
             means[:, j], deviations[:, j], believed[:, j] = self._beliefs.expect(
-                j, view.axes, done[rows], winsorised(seen.gains[rows, j]), air, design, keep=keep
+                j, view.axes, done[rows], seen.gains[rows, j], air, design, keep=keep, tamed=winsorised
             )
         base = np.where(np.isfinite(base), base, means.min(axis=0))
         front = np.concatenate([seen.gains[seen.feasible], believed[np.isfinite(believed).all(axis=1)]])
@@ -252,7 +252,7 @@ class FrontierSampler(BaseSampler):
             rows = np.isfinite(amounts)
             if (amounts[rows] > 0).any():
                 mean, deviation, _ = self._beliefs.expect(
-                    name, view.axes, done[rows], clipped(amounts[rows]), air, design, keep=keep
+                    name, view.axes, done[rows], amounts[rows], air, design, keep=keep, tamed=clipped
                 )
                 score = score * ndtr(-mean / deviation)
         return score / np.maximum(pool.cost, 1e-12)

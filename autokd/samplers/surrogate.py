@@ -19,7 +19,7 @@ JITTER = 1e-8
 """Added to the noise variance, so that equal candidates do not make the covariance singular."""
 ITERATIONS = 40
 """Of L-BFGS; the prior keeps what it has not found by then sensible."""
-REFIT = 1.1
+REFIT = 1.05
 """The kernel is fitted anew after so many times as many measurements."""
 WIDE = 10.0
 """A positive fact that spans more than this factor is taken in its logarithm."""
