@@ -176,15 +176,16 @@ def main() -> int:
     direct = table(bench, names, *sizes, "test")
     honest = table(bench, [n for n in names if n in ("frontier", "optuna:tpe")] or names[:1], *sizes, "validation")
     shown = " ".join(a for a in sys.argv[1:] if not a.startswith("--data") and a != str(options.data))
-    text = f"""Command: `python benchmarks/nas_bench_201.py {shown}`. Machine: {describe_host()}, one thread; {datetime.date.today()}.
-
-Hypervolume ratio to the true front of (latency, CIFAR-100 test accuracy after 200 epochs), mean over {len(devices)} devices and {options.seeds} seeds ± standard deviation between seeds.
-
-{direct}
-
-The honest protocol: the search sees the validation accuracy after 12 epochs; all it evaluated is judged by the test accuracy after 200.
-
-{honest}"""
+    command = f"Command: `python benchmarks/nas_bench_201.py {shown}`."
+    machine = f"Machine: {describe_host()}, one thread, shared with other work; {datetime.date.today()}."
+    measure = "Hypervolume ratio to the true front of (latency, CIFAR-100 test accuracy after 200 epochs), mean over"
+    spread = f"{len(devices)} devices and {options.seeds} seeds ± standard deviation between seeds."
+    protocol = (
+        "The honest protocol: the search sees the validation accuracy after 12 epochs; all it evaluated is judged by"
+    )
+    text = (
+        f"{command} {machine}\n\n{measure} {spread}\n\n{direct}\n\n{protocol} the test accuracy after 200.\n\n{honest}"
+    )
     print(text)
     if options.write:
         write(text, ROOT / "docs" / "benchmarks.md")

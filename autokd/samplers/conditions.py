@@ -176,8 +176,6 @@ class Asked:
             returns is ignored. It must depend on the suggested values only.
     """
 
-    unconditional = False
-
     def __init__(self, suggest: Callable[[Any], Any]) -> None:
         self._suggest = suggest
         self.distributions: dict[str, BaseDistribution] = {}

@@ -116,12 +116,11 @@ class FrontierSampler(BaseSampler):
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_grid")}
+        return {k: v for k, v in self.__dict__.items() if k != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
-        self._grid = None
 
     @property
     def known(self) -> Mapping[int | str, Callable[[Params], float]]:
@@ -133,6 +132,8 @@ class FrontierSampler(BaseSampler):
         self._known = dict(known)
         self._facts = Facts(self._known, self.features, self.cost)
         self._grid: Pool | None = None
+        self._grid_axes: list[Axis] = []
+        self._grid_design = Design(np.empty((0, 0)), np.empty((0, 0)))
         self._beliefs = Beliefs()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -170,8 +171,9 @@ class FrontierSampler(BaseSampler):
         scales = self._scales_of(study)
         seen = Observed.read(trials, scales)
         started = len(seen.params) + len(running)
+        # Conditions that no trial has shown may be missing yet, so `known` must not see these candidates.
         if self._asked is None and started < self.startup // 2:
-            return _unseen_choices(trials, axes, rng)  # the rest is left to chance: its conditions are not known yet
+            return complete(_unseen_choices(trials, axes, rng), rng)
         taken = {key(t.params) for t in trials} | {key(p) for p in running}
         view = _View(seen, scales, axes, running, taken, started, rng)
         whole = self._whole(axes, complete)
@@ -261,14 +263,14 @@ class FrontierSampler(BaseSampler):
 
     def _whole(self, axes: Sequence[Axis], complete: Completion) -> Pool | None:
         """The whole space, if it has no conditions and is small."""
-        if not complete.unconditional:
+        if not isinstance(complete, Learnt) or not complete.unconditional:
             return None
         if self._grid is None or self._grid_axes != list(axes):
             candidates = grid(axes, GRID)
             if candidates is None:
                 return None
-            self._grid, self._grid_axes = self._facts.pool(candidates), list(axes)
-            self._grid_design = _design(self._grid, axes)
+            whole = self._facts.pool(candidates)
+            self._grid, self._grid_axes, self._grid_design = whole, list(axes), _design(whole, axes)
         return self._grid
 
     def _design_of(self, pool: Pool, axes: Sequence[Axis]) -> Design:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ class Observed:
         return cls([dict(t.params) for t in done], gains, violations, feasible)
 
     def reference(
-        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Mapping[int, object]
+        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Container[object]
     ) -> np.ndarray:
         """The reference point in gains ``(m,)``: what is given, and for the rest what is inferred.
 
