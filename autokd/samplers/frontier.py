@@ -29,6 +29,8 @@ GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
 GOLDEN = (5**0.5 - 1) / 2
 """Its multiples fill [0, 1] evenly: which share of the known objective the next of the first trials aims at."""
+CAUTION = 1.5
+"""What deviations are multiplied with: one kernel, fitted to few measurements, is surer than it may be."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
 
@@ -242,6 +244,7 @@ class FrontierSampler(BaseSampler):
             means[:, j], deviations[:, j], believed[:, j] = self._beliefs.expect(
                 j, view.axes, done[rows], seen.gains[rows, j], air, design, keep=keep, tamed=winsorised
             )
+        deviations *= CAUTION
         base = np.where(np.isfinite(base), base, means.min(axis=0))
         front = np.concatenate([seen.gains[seen.feasible], believed[np.isfinite(believed).all(axis=1)]])
         # The unknown objectives go first, the known ones, which cost nothing to cut, last.
