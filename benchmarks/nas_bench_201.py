@@ -174,7 +174,7 @@ def main() -> int:
     bench, names, devices = Bench(file), options.samplers.split(","), options.devices.split(",")
     sizes = (devices, options.seeds, options.trials)
     direct = table(bench, names, *sizes, "test")
-    honest = table(bench, [n for n in names if n in ("frontier", "optuna:tpe")] or names[:1], *sizes, "validation")
+    honest = table(bench, [n for n in names if n in ("frontier", "optuna:random")] or names[:1], *sizes, "validation")
     shown = " ".join(a for a in sys.argv[1:] if not a.startswith("--data") and a != str(options.data))
     command = f"Command: `python benchmarks/nas_bench_201.py {shown}`."
     machine = f"Machine: {describe_host()}, one thread, shared with other work; {datetime.date.today()}."

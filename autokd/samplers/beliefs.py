@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autokd.samplers.candidates import Pool
+from autokd.samplers.conditions import coordinates
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.surrogate import Encoder, Kernel, Posterior, refit_at
+
+GOLDEN = (5**0.5 - 1) / 2
+NEAR = 0.05
+"""Share of the pool on either side of the aim."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,29 @@ class Design:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def design_of(pool: Pool, axes: Sequence[Axis]) -> Design:
+    """A pool as numbers."""
+    return Design(coordinates(axes, pool.params), pool.facts)
+
+
+def spread(axes: Sequence[Axis], pool: Design, used: Design, known: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """How well each candidate fills the space beside ``used``: ``(p,)``, the squared distance to the nearest.
+
+    Those come first whose known objectives lie where the golden ratio's sequence aims: it fills their range evenly.
+    """
+    encoder = Encoder(axes, pool.rows, pool.facts)
+    inputs = encoder(pool.rows, pool.facts)
+    closest = np.full(len(inputs), np.inf)
+    for row in encoder(used.rows, used.facts):
+        closest = np.minimum(closest, ((inputs - row) ** 2).sum(axis=1))
+    score = np.where(np.isfinite(closest), closest, 0.0)
+    aim = ((count + 0.5) * GOLDEN) % 1.0
+    for values in known:
+        share = np.argsort(np.argsort(values, kind="stable"), kind="stable") / len(values)
+        score = np.where(np.abs(share - aim) < NEAR, score, score - 1e6)
+    return score
 
 
 @dataclass

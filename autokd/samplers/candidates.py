@@ -22,6 +22,8 @@ FURTHER = 0.35
 """After each mutated parameter, the chance that one more is mutated."""
 CROSSED = 0.3
 """Share of the children that have two parents."""
+REMEMBERED = 200_000
+"""Candidates whose facts are kept, the latest: drawn pools never end."""
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ def distinct(source: Iterable[Params], count: int, taken: set[str]) -> list[Para
 
 
 class Memory:
-    """A function of whole candidates that is called once for each.
+    """A function of whole candidates that is called once for each of the latest ``REMEMBERED``.
 
     Args:
         function: From parameters to a number or a one-dimensional array.
@@ -154,6 +156,8 @@ class Memory:
                     f"{self._name} must give {self._width} numbers for each candidate, but gave {len(row)}"
                 )
         self._found[k] = row
+        if len(self._found) > REMEMBERED:
+            del self._found[next(iter(self._found))]
         return row
 
 

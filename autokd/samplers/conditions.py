@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from autokd.samplers.nni_space import MISSING, Axis
 
@@ -163,6 +164,38 @@ def coordinates(axes: Sequence[Axis], params: Sequence[Mapping[str, Any]]) -> np
     if not params or not axes:
         return np.empty((len(params), len(axes)))
     return np.stack([axis.encode([p.get(axis.name, MISSING) for p in params]) for axis in axes], axis=1)
+
+
+def in_order(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> list[Axis]:
+    """The space's axes in the order of suggestion; those that no trial has had come last."""
+    shapes = dict.fromkeys(tuple(t.params) for t in trials if t.state.is_finished())
+    order = [n for n in suggestion_order(list(shapes)) if n in space]
+    return [Axis.of(n, space[n]) for n in [*order, *sorted(space.keys() - set(order))]]
+
+
+def learnt(trials: Sequence[FrozenTrial], axes: Sequence[Axis]) -> Learnt:
+    """The conditions that the completed and pruned trials show."""
+    done = [t.params for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    present = np.array([[a.name in p for a in axes] for p in done], dtype=bool).reshape(len(done), len(axes))
+    return Learnt(axes, coordinates(axes, done), present)
+
+
+def unseen_choices(trials: Sequence[FrozenTrial], axes: Sequence[Axis], rng: random.Random) -> Params:
+    """For each choice parameter an option that no trial has had, if there is one: conditions hang on them."""
+    wishes: Params = {}
+    for axis in axes:
+        if isinstance(axis.distribution, CategoricalDistribution):
+            had = coordinates([axis], [t.params for t in trials])[:, 0]
+            unseen = [c for i, c in enumerate(axis.distribution.choices) if not (had == i).any()]
+            if unseen:
+                wishes[axis.name] = rng.choice(unseen)
+    return wishes
+
+
+def endless(complete: Completion, rng: random.Random) -> Iterator[Params]:
+    """Candidates drawn at random, one after another."""
+    while True:
+        yield complete({}, rng)
 
 
 # ------------------------------------------------------------------------------- asked from the study's function

@@ -5,32 +5,39 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
 from autokd.samplers.acquisition import expected_improvement
-from autokd.samplers.beliefs import Beliefs, Design
+from autokd.samplers.beliefs import Beliefs, Design, design_of, spread
 from autokd.samplers.candidates import Facts, Pool, children, distinct, grid, key
-from autokd.samplers.conditions import Asked, Completion, Learnt, Params, coordinates, draw, suggestion_order
+from autokd.samplers.conditions import (
+    Asked,
+    Completion,
+    Learnt,
+    Params,
+    draw,
+    endless,
+    in_order,
+    learnt,
+    unseen_choices,
+)
 from autokd.samplers.history import union
 from autokd.samplers.nni_space import Axis
-from autokd.samplers.observed import Observed, Scale
-from autokd.samplers.surrogate import Encoder, clipped, winsorised
+from autokd.samplers.observed import Observed, View, scales_of
+from autokd.samplers.surrogate import clipped, winsorised
 
 GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
-GOLDEN = (5**0.5 - 1) / 2
-"""Its multiples fill [0, 1] evenly: which share of the known objective the next of the first trials aims at."""
-CAUTION = 1.5
-"""What deviations are multiplied with: one kernel, fitted to few measurements, is surer than it may be."""
+CAUTION = 10.0
+"""Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
 
@@ -167,22 +174,23 @@ class FrontierSampler(BaseSampler):
         self, study: Study, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution], number: int
     ) -> Params:
         rng = self._random(number, "candidates")
-        axes = _ordered(trials, space)
-        complete: Completion = self._asked or _learnt(trials, axes)
+        axes = in_order(trials, space)
+        complete: Completion = self._asked or learnt(trials, axes)
         running = self._running(study, trials, complete)
-        scales = self._scales_of(study)
+        scales = scales_of(study.directions, self.scales, self.reference_point, self._known)
         seen = Observed.read(trials, scales)
         started = len(seen.params) + len(running)
         # Conditions that no trial has shown may be missing yet, so `known` must not see these candidates.
         if self._asked is None and started < self.startup // 2:
-            return complete(_unseen_choices(trials, axes, rng), rng)
+            return complete(unseen_choices(trials, axes, rng), rng)
         taken = {key(t.params) for t in trials} | {key(p) for p in running}
-        view = _View(seen, scales, axes, running, taken, started, rng)
+        view = View(seen, scales, axes, running, taken, started, rng)
         whole = self._whole(axes, complete)
         if whole is not None:
-            return self._best(whole, view)[0][0]
+            best, _ = self._best(whole, view)
+            return best[0] if best else complete({}, rng)
         parents = seen.best()
-        drawn = distinct(_endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
+        drawn = distinct(endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
         if parents:
             used = taken.union(map(key, drawn))
             drawn += distinct(children(parents, _named(axes), complete, rng), self.pool // 2, used)
@@ -194,43 +202,32 @@ class FrontierSampler(BaseSampler):
             best = better if better and higher > score else best
         return best[0] if best else complete({}, rng)
 
-    def _best(self, pool: Pool, view: _View) -> tuple[list[Params], float]:
+    def _best(self, pool: Pool, view: View) -> tuple[list[Params], float]:
         """The best candidates of a pool, best first, and the best one's score."""
         if not pool.params:
             return [], -math.inf
         free = np.array([k not in view.taken for k in pool.keys])
         if not free.any():  # a small space is used up: the best is measured once more
             free[:] = True
-        score = self._spread(pool, view) if view.started < self.startup else self._score(pool, view)
+        if view.started < self.startup:
+            others = design_of(self._facts.pool([*view.seen.params, *view.running], whole=False), view.axes)
+            score = spread(view.axes, self._design_of(pool, view.axes), others, list(pool.known.values()), view.started)
+        else:
+            score = self._score(pool, view)
         score = np.where(free, score, -math.inf)
         # Equal scores are put in an order of chance, by the seed.
         order = np.lexsort((np.random.default_rng(view.rng.getrandbits(32)).random(len(score)), -score))
         return [pool.params[i] for i in order[:REFINED]], float(score[order[0]])
 
-    def _spread(self, pool: Pool, view: _View) -> np.ndarray:
-        """How well a candidate fills the space: far from all others, and where the known objectives were not yet."""
-        others = self._facts.pool([*view.seen.params, *view.running], whole=False)
-        design = _design(pool, view.axes)
-        encoder = Encoder(view.axes, design.rows, design.facts)
-        inputs, used = encoder(design.rows, design.facts), encoder(*_pair(_design(others, view.axes)))
-        closest = np.full(len(inputs), math.inf)
-        for row in used:
-            closest = np.minimum(closest, ((inputs - row) ** 2).sum(axis=1))
-        score = np.where(np.isfinite(closest), closest, 0.0)
-        aim = ((view.started + 0.5) * GOLDEN) % 1.0
-        for known in pool.known.values():
-            share = np.argsort(np.argsort(known, kind="stable"), kind="stable") / len(known)
-            score = np.where(np.abs(share - aim) < 0.05, score, score - 1e6)
-        return score
-
-    def _score(self, pool: Pool, view: _View) -> np.ndarray:
+    def _score(self, pool: Pool, view: View) -> np.ndarray:
         """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
         seen, m = view.seen, len(view.scales)
         base = seen.reference(self.reference_point, view.scales, self._known)
         measured = self._facts.pool(seen.params, whole=False)
         flying = self._facts.pool(view.running, whole=False)
         keep = pool is self._grid
-        done, design, air = _design(measured, view.axes), self._design_of(pool, view.axes), _design(flying, view.axes)
+        done, air = design_of(measured, view.axes), design_of(flying, view.axes)
+        design = self._design_of(pool, view.axes)
         means, deviations = np.empty((len(pool.params), m)), np.zeros((len(pool.params), m))
         believed = np.empty((len(view.running), m))
         for j, scale in enumerate(view.scales):
@@ -244,18 +241,18 @@ class FrontierSampler(BaseSampler):
             means[:, j], deviations[:, j], believed[:, j] = self._beliefs.expect(
                 j, view.axes, done[rows], seen.gains[rows, j], air, design, keep=keep, tamed=winsorised
             )
-        deviations *= CAUTION
+        deviations *= 1.0 + CAUTION / max(len(seen.params), 1)
         base = np.where(np.isfinite(base), base, means.min(axis=0))
         front = np.concatenate([seen.gains[seen.feasible], believed[np.isfinite(believed).all(axis=1)]])
         # The unknown objectives go first, the known ones, which cost nothing to cut, last.
         order = sorted(range(m), key=lambda j: j in self._known)
         score = expected_improvement((means - base)[:, order], deviations[:, order], (front - base)[:, order])
+        for name, exact in pool.known.items():
+            if isinstance(name, str):
+                score = np.where(exact > 0, 0.0, score)
         for name, amounts in seen.violations.items():
-            if name in self._known:
-                score = np.where(pool.known[name] > 0, 0.0, score)
-                continue
             rows = np.isfinite(amounts)
-            if (amounts[rows] > 0).any():
+            if name not in self._known and (amounts[rows] > 0).any():
                 mean, deviation, _ = self._beliefs.expect(
                     name, view.axes, done[rows], amounts[rows], air, design, keep=keep, tamed=clipped
                 )
@@ -273,11 +270,11 @@ class FrontierSampler(BaseSampler):
             if candidates is None:
                 return None
             whole = self._facts.pool(candidates)
-            self._grid, self._grid_axes, self._grid_design = whole, list(axes), _design(whole, axes)
+            self._grid, self._grid_axes, self._grid_design = whole, list(axes), design_of(whole, axes)
         return self._grid
 
     def _design_of(self, pool: Pool, axes: Sequence[Axis]) -> Design:
-        return self._grid_design if pool is self._grid else _design(pool, axes)
+        return self._grid_design if pool is self._grid else design_of(pool, axes)
 
     def _union(self, trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
         return {**self._space, **(self._asked.distributions if self._asked else {}), **union(trials)}
@@ -294,33 +291,8 @@ class FrontierSampler(BaseSampler):
                 self._handed.pop((study.study_name, t.number), None)
         return found
 
-    def _scales_of(self, study: Study) -> list[Scale]:
-        m = len(study.directions)
-        names = ["linear"] * m if self.scales is None else list(self.scales)
-        if len(names) != m or any(n not in ("linear", "log") for n in names):
-            raise ValueError(f"scales must be {m} times 'linear' or 'log', one an objective, but got {names}")
-        if self.reference_point is not None and len(self.reference_point) != m:
-            raise ValueError(f"reference_point must have {m} entries, one an objective, but got {self.reference_point}")
-        wrong = [k for k in self._known if isinstance(k, int) and not 0 <= k < m]
-        if wrong:
-            raise ValueError(f"known must name objectives 0 to {m - 1} or constraints, but got {wrong[0]}")
-        return [Scale(d == StudyDirection.MAXIMIZE, n == "log") for d, n in zip(study.directions, names, strict=True)]
-
     def _random(self, number: int, purpose: str) -> random.Random:
         return random.Random(f"{self._seed} {number} {purpose}")
-
-
-@dataclass(frozen=True)
-class _View:
-    """What one proposal is made from."""
-
-    seen: Observed
-    scales: list[Scale]
-    axes: list[Axis]
-    running: list[Params]
-    taken: set[str]
-    started: int
-    rng: random.Random
 
 
 def frontier(seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
@@ -332,43 +304,5 @@ def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
 
 
-def _ordered(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> list[Axis]:
-    """The space's axes in the order of suggestion; those that no trial has had come last."""
-    shapes = dict.fromkeys(tuple(t.params) for t in trials if t.state.is_finished())
-    order = [n for n in suggestion_order(list(shapes)) if n in space]
-    return [Axis.of(n, space[n]) for n in [*order, *sorted(space.keys() - set(order))]]
-
-
-def _learnt(trials: Sequence[FrozenTrial], axes: Sequence[Axis]) -> Learnt:
-    done = [t.params for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    present = np.array([[a.name in p for a in axes] for p in done], dtype=bool).reshape(len(done), len(axes))
-    return Learnt(axes, coordinates(axes, done), present)
-
-
-def _unseen_choices(trials: Sequence[FrozenTrial], axes: Sequence[Axis], rng: random.Random) -> Params:
-    """For each choice parameter an option that no trial has had, if there is one: conditions hang on them."""
-    wishes: Params = {}
-    for axis in axes:
-        if isinstance(axis.distribution, CategoricalDistribution):
-            had = coordinates([axis], [t.params for t in trials])[:, 0]
-            unseen = [c for i, c in enumerate(axis.distribution.choices) if not (had == i).any()]
-            if unseen:
-                wishes[axis.name] = rng.choice(unseen)
-    return wishes
-
-
-def _design(pool: Pool, axes: Sequence[Axis]) -> Design:
-    return Design(coordinates(axes, pool.params), pool.facts)
-
-
-def _pair(design: Design) -> tuple[np.ndarray, np.ndarray]:
-    return design.rows, design.facts
-
-
 def _named(axes: Sequence[Axis]) -> dict[str, Axis]:
     return {a.name: a for a in axes}
-
-
-def _endless(complete: Completion, rng: random.Random) -> Iterator[Params]:
-    while True:
-        yield complete({}, rng)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+import random
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd.pareto import non_dominated
 from autokd.samplers.conditions import Params
+from autokd.samplers.nni_space import Axis
 
 MARGIN = 0.1
 """An inferred reference point lies so far beyond the worst values it is taken from, as a share of their range."""
@@ -40,6 +43,29 @@ class Scale:
                 raise ValueError(f"values on a log scale must be above 0, but got {np.nanmin(values)}")
             values = np.log(values)
         return values if self.maximise else -values
+
+
+def scales_of(
+    directions: Sequence[StudyDirection],
+    names: Sequence[str] | None,
+    reference_point: Sequence[float | None] | None,
+    known: Iterable[int | str],
+) -> list[Scale]:
+    """The scales of a study, when what was asked for fits it.
+
+    Raises:
+        ValueError: Another number of objectives, or no such scale.
+    """
+    m = len(directions)
+    names = ["linear"] * m if names is None else list(names)
+    if len(names) != m or any(n not in ("linear", "log") for n in names):
+        raise ValueError(f"scales must be {m} times 'linear' or 'log', one an objective, but got {names}")
+    if reference_point is not None and len(reference_point) != m:
+        raise ValueError(f"reference_point must have {m} entries, one an objective, but got {reference_point}")
+    wrong = [k for k in known if isinstance(k, int) and not 0 <= k < m]
+    if wrong:
+        raise ValueError(f"known must name objectives 0 to {m - 1} or constraints, but got {wrong[0]}")
+    return [Scale(d == StudyDirection.MAXIMIZE, n == "log") for d, n in zip(directions, names, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,29 @@ class Observed:
             return self.params
         front = non_dominated(self.gains[rows], ["maximize"] * self.gains.shape[1])
         return [self.params[i] for i in rows[front]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one proposal is made from.
+
+    Args:
+        seen: The finished trials.
+        scales: One an objective.
+        axes: One a parameter.
+        running: The candidates in flight.
+        taken: The keys of all candidates tried so far.
+        started: Number of trials finished or in flight.
+        rng: The proposal's own.
+    """
+
+    seen: Observed
+    scales: Sequence[Scale]
+    axes: Sequence[Axis]
+    running: Sequence[Params]
+    taken: set[str]
+    started: int
+    rng: random.Random
 
 
 def _bounded(column: np.ndarray) -> np.ndarray:
