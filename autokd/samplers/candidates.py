@@ -64,19 +64,20 @@ def _coordinate(axis: Axis, i: int) -> float:
 
 
 def children(
-    parents: Sequence[Params], axes: Mapping[str, Axis], complete: Completion, rng: random.Random
+    parents: Sequence[Params], axes: Sequence[Axis], complete: Completion, rng: random.Random
 ) -> Iterator[Params]:
     """Endless mutations and crossings of whole candidates; what a change makes active is drawn."""
+    movable = {a.name: a for a in axes if not a.distribution.single()}
     while True:
         child = dict(rng.choice(parents))
         if len(parents) > 1 and rng.random() < CROSSED:
             other = rng.choice(parents)
             child = {n: v for n, v in (child | other).items() if n in child or rng.random() < 0.5}
             child |= {n: other[n] for n in other if rng.random() < 0.5}
-        names = [n for n in child if n in axes and not axes[n].distribution.single()]
+        names = [n for n in child if n in movable]
         rng.shuffle(names)
         for name in names:
-            child[name] = _moved(axes[name], child[name], rng)
+            child[name] = _moved(movable[name], child[name], rng)
             if rng.random() > FURTHER:
                 break
         yield complete(child, rng)

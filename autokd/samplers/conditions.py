@@ -15,6 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 from autokd.samplers.nni_space import MISSING, Axis
 
 Params = dict[str, Any]
+Space = Mapping[str, BaseDistribution] | Callable[[Any], Any]
+"""All parameters that can occur, or a function that suggests them from a trial, conditions and all."""
+FIRST = 64
+"""Candidates drawn from a function at first, so that rare branches are known too."""
 THRESHOLDS = 16
 """Of a number, tried in a split."""
 
@@ -212,6 +216,9 @@ class Asked:
     def __init__(self, suggest: Callable[[Any], Any]) -> None:
         self._suggest = suggest
         self.distributions: dict[str, BaseDistribution] = {}
+        rng = random.Random(0)
+        for _ in range(FIRST):
+            self({}, rng)
 
     def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
         asking = _Asking(wishes, rng)

@@ -23,6 +23,7 @@ from autokd.samplers.conditions import (
     Completion,
     Learnt,
     Params,
+    Space,
     draw,
     endless,
     in_order,
@@ -40,9 +41,6 @@ CAUTION = 10.0
 """Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
-
-Space = Mapping[str, BaseDistribution] | Callable[[Any], Any]
-"""All parameters that can occur, or a function that suggests them from a trial, conditions and all."""
 
 
 class FrontierSampler(BaseSampler):
@@ -82,7 +80,8 @@ class FrontierSampler(BaseSampler):
             place, infers it: see :meth:`autokd.samplers.observed.Observed.reference`.
         scales: ``"linear"`` or ``"log"`` for each objective; linear by default.
         startup: Trials that are spread over the space (and the known objective) before the model is asked.
-        pool: Candidates looked at for each proposal, unless the whole space is small.
+        pool: Candidates looked at for each proposal. Of a space without conditions and of at most ``GRID`` candidates
+            the whole is looked at instead, unless ``space`` is a function.
         seed: Any integer; ``None`` draws one.
 
     Raises:
@@ -115,9 +114,6 @@ class FrontierSampler(BaseSampler):
         self._asked: Asked | None = None
         if callable(space):
             self._asked = Asked(space)
-            first = random.Random(0)
-            for _ in range(64):  # so that rare branches are known too
-                self._asked({}, first)
         elif space is not None:
             self._space = dict(space)
         self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed % 2**63
@@ -193,11 +189,11 @@ class FrontierSampler(BaseSampler):
         drawn = distinct(endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
         if parents:
             used = taken.union(map(key, drawn))
-            drawn += distinct(children(parents, _named(axes), complete, rng), self.pool // 2, used)
+            drawn += distinct(children(parents, axes, complete, rng), self.pool // 2, used)
         best, score = self._best(self._facts.pool(drawn), view)
         if started >= self.startup and best:
             used = taken.union(map(key, drawn))
-            finer = distinct(children(best, _named(axes), complete, rng), self.pool // 2, used)
+            finer = distinct(children(best, axes, complete, rng), self.pool // 2, used)
             better, higher = self._best(self._facts.pool(finer), view)
             best = better if better and higher > score else best
         return best[0] if best else complete({}, rng)
@@ -223,11 +219,10 @@ class FrontierSampler(BaseSampler):
         """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
         seen, m = view.seen, len(view.scales)
         base = seen.reference(self.reference_point, view.scales, self._known)
-        measured = self._facts.pool(seen.params, whole=False)
         flying = self._facts.pool(view.running, whole=False)
         keep = pool is self._grid
-        done, air = design_of(measured, view.axes), design_of(flying, view.axes)
-        design = self._design_of(pool, view.axes)
+        done = design_of(self._facts.pool(seen.params, whole=False), view.axes)
+        design, air = self._design_of(pool, view.axes), design_of(flying, view.axes)
         means, deviations = np.empty((len(pool.params), m)), np.zeros((len(pool.params), m))
         believed = np.empty((len(view.running), m))
         for j, scale in enumerate(view.scales):
@@ -302,7 +297,3 @@ def frontier(seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-
-
-def _named(axes: Sequence[Axis]) -> dict[str, Axis]:
-    return {a.name: a for a in axes}
