@@ -74,12 +74,12 @@ class Axis:
         d = self.distribution
         x = float(coordinate)
         if isinstance(d, CategoricalDistribution):
-            return d.choices[int(np.clip(round(x), 0, len(d.choices) - 1))]
+            return d.choices[min(max(round(x), 0), len(d.choices) - 1)]
         assert isinstance(d, FloatDistribution | IntDistribution)
         if d.log:
             x = math.exp(x)
         elif d.step is not None:
-            x = d.low + int(np.clip(round(x), 0, math.floor(self.high))) * d.step
+            x = d.low + min(max(round(x), 0), math.floor(self.high)) * d.step
         if isinstance(d, IntDistribution):
             return min(max(round(x), d.low), d.high)
         return float(min(max(x, d.low), d.high))

@@ -1,0 +1,257 @@
+"""Which parameters a candidate has, learnt from the trials of a define-by-run study or asked from its own function."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from autokd.samplers.nni_space import MISSING, Axis
+
+Params = dict[str, Any]
+Space = Mapping[str, BaseDistribution] | Callable[[Any], Any]
+"""All parameters that can occur, or a function that suggests them from a trial, conditions and all."""
+FIRST = 64
+"""Candidates drawn from a function at first, so that rare branches are known too."""
+THRESHOLDS = 16
+"""Of a number, tried in a split."""
+
+
+class Completion(Protocol):
+    """Makes wishes for some parameters a whole candidate: exactly the parameters that a trial would have."""
+
+    def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
+        """The wishes that are active and allowed; every other active parameter is drawn."""
+        ...
+
+
+def draw(axis: Axis, rng: random.Random) -> Any:
+    """A value drawn uniformly."""
+    return axis.decode(int(rng.random() * axis.size) if axis.size is not None else rng.uniform(axis.low, axis.high))
+
+
+def coordinate(axis: Axis, value: Any) -> float:
+    """``axis.encode([value])[0]`` without an array: pools ask it by the thousand."""
+    d = axis.distribution
+    if isinstance(d, CategoricalDistribution):
+        try:
+            return float(d.choices.index(value))
+        except ValueError:
+            return math.nan
+    assert isinstance(d, FloatDistribution | IntDistribution)
+    if not d.low <= value <= d.high:
+        return math.nan
+    if d.log:
+        return math.log(value)
+    return float(value) if d.step is None else float(round((value - d.low) / d.step))
+
+
+def wish_or_draw(axis: Axis, wishes: Mapping[str, Any], rng: random.Random) -> Any:
+    """The wish for a parameter if its distribution holds it, else a value drawn uniformly."""
+    if axis.name in wishes and not math.isnan(coordinate(axis, wishes[axis.name])):
+        return wishes[axis.name]
+    return draw(axis, rng)
+
+
+# ------------------------------------------------------------------------------------------ learnt from trials
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A question about one earlier parameter, and what follows from its answers; a ``bool`` is the verdict."""
+
+    column: int
+    kind: str
+    value: float
+    yes: _Split | bool
+    no: _Split | bool
+
+    def holds(self, x: float) -> bool:
+        """Whether a coordinate, NaN for an inactive parameter, answers yes."""
+        if self.kind == "absent":
+            return math.isnan(x)
+        return x == self.value if self.kind == "equal" else x <= self.value
+
+
+class Learnt:
+    """Conditions read from complete trials: for each parameter a decision tree over those suggested before it.
+
+    A parameter that all trials have is unconditional. For another one the tree is grown until it agrees with every
+    trial, by splits that lower the Gini impurity most (L. Breiman et al., "Classification and regression trees", 1984);
+    splits on a value of a choice, on a threshold of a number, and on a parameter's presence. A condition that no trial
+    has shown yet cannot be known: the study then draws what is asked beyond the candidate.
+
+    Args:
+        axes: One a parameter.
+        rows: ``(trials, axes)`` coordinates, NaN where a parameter was not active.
+        present: ``(trials, axes)`` bool, which parameters each trial had.
+    """
+
+    def __init__(self, axes: Sequence[Axis], rows: np.ndarray, present: np.ndarray) -> None:
+        self.axes = list(axes)
+        self._trees = [_grow(self.axes[:j], rows[:, :j], present[:, j]) for j in range(len(self.axes))]
+        self._asked = {column for tree in self._trees for column in _columns(tree)}
+        self.unconditional = all(tree is True for tree in self._trees)
+
+    def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
+        params: Params = {}
+        row = [math.nan] * len(self.axes)
+        for j, (axis, tree) in enumerate(zip(self.axes, self._trees, strict=True)):
+            while isinstance(tree, _Split):
+                tree = tree.yes if tree.holds(row[tree.column]) else tree.no
+            if tree:
+                params[axis.name] = wish_or_draw(axis, wishes, rng)
+                if j in self._asked:
+                    row[j] = coordinate(axis, params[axis.name])
+        return params
+
+
+def _columns(tree: _Split | bool) -> set[int]:
+    return {tree.column} | _columns(tree.yes) | _columns(tree.no) if isinstance(tree, _Split) else set()
+
+
+def _grow(axes: Sequence[Axis], rows: np.ndarray, present: np.ndarray) -> _Split | bool:
+    if present.all() or not present.any():
+        return bool(len(present) == 0 or present.all())
+    best: tuple[float, int, str, float, np.ndarray] | None = None
+    for j, axis in enumerate(axes):
+        for kind, value in _questions(axis, rows[:, j]):
+            with np.errstate(invalid="ignore"):
+                yes = {"absent": np.isnan(rows[:, j]), "equal": rows[:, j] == value, "below": rows[:, j] <= value}[kind]
+            if not yes.any() or yes.all():
+                continue
+            impurity = _impurity(present[yes]) + _impurity(present[~yes])
+            if best is None or impurity < best[0] - 1e-9:
+                best = impurity, j, kind, value, yes
+    if best is None:  # equal trials with different parameters: chance decides in the objective
+        return bool(present.mean() >= 0.5)
+    _, j, kind, value, yes = best
+    return _Split(j, kind, value, _grow(axes, rows[yes], present[yes]), _grow(axes, rows[~yes], present[~yes]))
+
+
+def _questions(axis: Axis, column: np.ndarray) -> list[tuple[str, float]]:
+    values = np.unique(column[~np.isnan(column)])
+    questions = [("absent", 0.0)] if len(column) and np.isnan(column).any() else []
+    if axis.size is not None:
+        return questions + [("equal", float(v)) for v in values]
+    middles = (values[1:] + values[:-1]) / 2
+    if len(middles) > THRESHOLDS:
+        middles = middles[np.linspace(0, len(middles) - 1, THRESHOLDS).round().astype(int)]
+    return questions + [("below", float(v)) for v in middles]
+
+
+def _impurity(present: np.ndarray) -> float:
+    share = present.mean()
+    return float(len(present) * 2 * share * (1 - share))
+
+
+def suggestion_order(names: Sequence[Sequence[str]]) -> list[str]:
+    """All names in an order in which every trial could have suggested them: a new one follows its predecessor."""
+    order: list[str] = []
+    for trial in names:
+        place = 0
+        for name in trial:
+            if name not in order:
+                order.insert(place, name)
+            place = max(place, order.index(name) + 1)
+    return order
+
+
+def coordinates(axes: Sequence[Axis], params: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """``(n, axes)`` coordinates of parameters, NaN where one is not active."""
+    if not params or not axes:
+        return np.empty((len(params), len(axes)))
+    return np.stack([axis.encode([p.get(axis.name, MISSING) for p in params]) for axis in axes], axis=1)
+
+
+def in_order(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> list[Axis]:
+    """The space's axes in the order of suggestion; those that no trial has had come last."""
+    shapes = dict.fromkeys(tuple(t.params) for t in trials if t.state.is_finished())
+    order = [n for n in suggestion_order(list(shapes)) if n in space]
+    return [Axis.of(n, space[n]) for n in [*order, *sorted(space.keys() - set(order))]]
+
+
+def learnt(trials: Sequence[FrozenTrial], axes: Sequence[Axis]) -> Learnt:
+    """The conditions that the completed and pruned trials show."""
+    done = [t.params for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    present = np.array([[a.name in p for a in axes] for p in done], dtype=bool).reshape(len(done), len(axes))
+    return Learnt(axes, coordinates(axes, done), present)
+
+
+def unseen_choices(trials: Sequence[FrozenTrial], axes: Sequence[Axis], rng: random.Random) -> Params:
+    """For each choice parameter an option that no trial has had, if there is one: conditions hang on them."""
+    wishes: Params = {}
+    for axis in axes:
+        if isinstance(axis.distribution, CategoricalDistribution):
+            had = coordinates([axis], [t.params for t in trials])[:, 0]
+            unseen = [c for i, c in enumerate(axis.distribution.choices) if not (had == i).any()]
+            if unseen:
+                wishes[axis.name] = rng.choice(unseen)
+    return wishes
+
+
+def endless(complete: Completion, rng: random.Random) -> Iterator[Params]:
+    """Candidates drawn at random, one after another."""
+    while True:
+        yield complete({}, rng)
+
+
+# ------------------------------------------------------------------------------- asked from the study's function
+
+
+class Asked:
+    """A function that suggests all parameters from a trial, as an objective does: its own code holds the conditions.
+
+    Args:
+        suggest: Called with an object that has ``suggest_float``, ``suggest_int`` and ``suggest_categorical``; what it
+            returns is ignored. It must depend on the suggested values only.
+    """
+
+    def __init__(self, suggest: Callable[[Any], Any]) -> None:
+        self._suggest = suggest
+        self.distributions: dict[str, BaseDistribution] = {}
+        rng = random.Random(0)
+        for _ in range(FIRST):
+            self({}, rng)
+
+    def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
+        asking = _Asking(wishes, rng)
+        self._suggest(asking)
+        self.distributions.update(asking.distributions)
+        return asking.params
+
+
+class _Asking:
+    """Stands for a trial."""
+
+    def __init__(self, wishes: Mapping[str, Any], rng: random.Random) -> None:
+        self._wishes = wishes
+        self._rng = rng
+        self.params: Params = {}
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """As ``optuna.trial.Trial.suggest_float``."""
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """As ``optuna.trial.Trial.suggest_int``."""
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As ``optuna.trial.Trial.suggest_categorical``."""
+        return self._suggest(name, CategoricalDistribution(choices))
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self.params:
+            self.distributions[name] = distribution
+            self.params[name] = wish_or_draw(Axis.of(name, distribution), self._wishes, self._rng)
+        return self.params[name]

@@ -1,0 +1,299 @@
+"""The ``frontier`` sampler: Bayesian optimisation that models only what is unknown."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+
+from autokd.samplers.acquisition import expected_improvement
+from autokd.samplers.beliefs import Beliefs, Design, design_of, spread
+from autokd.samplers.candidates import Facts, Pool, children, distinct, grid, key
+from autokd.samplers.conditions import (
+    Asked,
+    Completion,
+    Learnt,
+    Params,
+    Space,
+    draw,
+    endless,
+    in_order,
+    learnt,
+    unseen_choices,
+)
+from autokd.samplers.history import union
+from autokd.samplers.nni_space import Axis
+from autokd.samplers.observed import Observed, View, scales_of
+from autokd.samplers.surrogate import clipped, winsorised
+
+GRID = 20_000
+"""A space without conditions of at most so many candidates is looked at as a whole."""
+CAUTION = 10.0
+"""Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
+REFINED = 8
+"""Best candidates of a drawn pool whose children are looked at too."""
+
+
+class FrontierSampler(BaseSampler):
+    """Expected hypervolume improvement with the free objectives exact; for one, two or more objectives; stateless.
+
+    Latency, size and operations of a network do not depend on its weights: they can be known before it is trained.
+    This sampler knows them for thousands of candidates, models only the rest with a Gaussian process over the
+    parameters and the free facts, and proposes the candidate that is expected to enlarge the hypervolume of the front
+    most. Trials in flight count as if they had given what is expected of them ("kriging believer": D. Ginsbourger, R.
+    Le Riche & L. Carraro, 2010, https://doi.org/10.1007/978-3-642-10701-6_6), so parallel proposals differ.
+
+    ::
+
+        def latency(params):
+            return 0.1 * params["depth"] * params["width"]
+
+        def objective(trial):
+            params = {"depth": trial.suggest_int("depth", 1, 9), "width": trial.suggest_int("width", 8, 64, step=8)}
+            return latency(params), train_and_validate(params)
+
+        sampler = FrontierSampler(known={0: latency}, seed=0)
+        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+        study.optimize(objective, n_trials=50)
+
+    Everything follows from the seed, the trial's number and the study's other trials, so a resumed study goes on as an
+    uninterrupted one. The space need not be declared: it is what the trials so far have suggested, and under which
+    conditions a parameter appears is learnt from them.
+
+    Args:
+        known: From the index of an objective, or the name of a constraint, to a function of the parameters that
+            gives its exact value. It is given what ``trial.params`` would hold, and called once a candidate; one for
+            which it raises or gives NaN is left out.
+        features: Further free facts: from the parameters to a one-dimensional array, always of one length.
+        cost: Expected seconds of a trial from its parameters: the improvement per second is maximised then.
+        space: All parameters, or a function that suggests them from a trial; ``None`` learns them.
+        reference_point: Values, one an objective, that a candidate must better to count; ``None``, or ``None`` in a
+            place, infers it: see :meth:`autokd.samplers.observed.Observed.reference`.
+        scales: ``"linear"`` or ``"log"`` for each objective; linear by default.
+        startup: Trials that are spread over the space (and the known objective) before the model is asked.
+        pool: Candidates looked at for each proposal. Of a space without conditions and of at most ``GRID`` candidates
+            the whole is looked at instead, unless ``space`` is a function.
+        seed: Any integer; ``None`` draws one.
+
+    Raises:
+        ValueError: A length or a scale that does not fit, when the study is first asked.
+    """
+
+    stateless = True
+
+    def __init__(
+        self,
+        known: Mapping[int | str, Callable[[Params], float]] | None = None,
+        *,
+        features: Callable[[Params], Any] | None = None,
+        cost: Callable[[Params], float] | None = None,
+        space: Space | None = None,
+        reference_point: Sequence[float | None] | None = None,
+        scales: Sequence[str] | None = None,
+        startup: int = 10,
+        pool: int = 1000,
+        seed: int | None = None,
+    ) -> None:
+        self.features = features
+        self.cost = cost
+        self.known = known or {}
+        self.reference_point = reference_point
+        self.scales = scales
+        self.startup = startup
+        self.pool = pool
+        self._space: Mapping[str, BaseDistribution] = {}
+        self._asked: Asked | None = None
+        if callable(space):
+            self._asked = Asked(space)
+        elif space is not None:
+            self._space = dict(space)
+        self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed % 2**63
+        self._handed: dict[tuple[str, int], Params] = {}
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+    @property
+    def known(self) -> Mapping[int | str, Callable[[Params], float]]:
+        """The exact functions; may be set before the first proposal."""
+        return self._known
+
+    @known.setter
+    def known(self, known: Mapping[int | str, Callable[[Params], float]]) -> None:
+        self._known = dict(known)
+        self._facts = Facts(self._known, self.features, self.cost)
+        self._grid: Pool | None = None
+        self._grid_axes: list[Axis] = []
+        self._grid_design = Design(np.empty((0, 0)), np.empty((0, 0)))
+        self._beliefs = Beliefs()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every parameter of the space, or that a trial has had, that can take more than one value."""
+        return {n: d for n, d in sorted(self._union(_others(study, trial)).items()) if not d.single()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next candidate, for all parameters at once; empty where nothing is known of the space yet."""
+        with self._lock:
+            trials = _others(study, trial)
+            space = {**self._union(trials), **search_space}
+            if not space:
+                return {}
+            candidate = self._propose(study, trials, space, trial.number)
+            self._handed[study.study_name, trial.number] = candidate
+        return {n: v for n, v in candidate.items() if n in search_space}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random draw: for the first trials, and for what turns out active beyond the candidate."""
+        return draw(Axis.of(param_name, param_distribution), self._random(trial.number, param_name))
+
+    # ------------------------------------------------------------------------------------------- one proposal
+
+    def _propose(
+        self, study: Study, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution], number: int
+    ) -> Params:
+        rng = self._random(number, "candidates")
+        axes = in_order(trials, space)
+        complete: Completion = self._asked or learnt(trials, axes)
+        running = self._running(study, trials, complete)
+        scales = scales_of(study.directions, self.scales, self.reference_point, self._known)
+        seen = Observed.read(trials, scales)
+        started = len(seen.params) + len(running)
+        # Conditions that no trial has shown may be missing yet, so `known` must not see these candidates.
+        if self._asked is None and started < self.startup // 2:
+            return complete(unseen_choices(trials, axes, rng), rng)
+        taken = {key(t.params) for t in trials} | {key(p) for p in running}
+        view = View(seen, scales, axes, running, taken, started, rng)
+        whole = self._whole(axes, complete)
+        if whole is not None:
+            best, _ = self._best(whole, view)
+            return best[0] if best else complete({}, rng)
+        parents = seen.best()
+        drawn = distinct(endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
+        if parents:
+            used = taken.union(map(key, drawn))
+            drawn += distinct(children(parents, axes, complete, rng), self.pool // 2, used)
+        best, score = self._best(self._facts.pool(drawn), view)
+        if started >= self.startup and best:
+            used = taken.union(map(key, drawn))
+            finer = distinct(children(best, axes, complete, rng), self.pool // 2, used)
+            better, higher = self._best(self._facts.pool(finer), view)
+            best = better if better and higher > score else best
+        return best[0] if best else complete({}, rng)
+
+    def _best(self, pool: Pool, view: View) -> tuple[list[Params], float]:
+        """The best candidates of a pool, best first, and the best one's score."""
+        if not pool.params:
+            return [], -math.inf
+        free = np.array([k not in view.taken for k in pool.keys])
+        if not free.any():  # a small space is used up: the best is measured once more
+            free[:] = True
+        if view.started < self.startup:
+            others = design_of(self._facts.pool([*view.seen.params, *view.running], whole=False), view.axes)
+            score = spread(view.axes, self._design_of(pool, view.axes), others, list(pool.known.values()), view.started)
+        else:
+            score = self._score(pool, view)
+        score = np.where(free, score, -math.inf)
+        # Equal scores are put in an order of chance, by the seed.
+        order = np.lexsort((np.random.default_rng(view.rng.getrandbits(32)).random(len(score)), -score))
+        return [pool.params[i] for i in order[:REFINED]], float(score[order[0]])
+
+    def _score(self, pool: Pool, view: View) -> np.ndarray:
+        """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
+        seen, m = view.seen, len(view.scales)
+        base = seen.reference(self.reference_point, view.scales, self._known)
+        flying = self._facts.pool(view.running, whole=False)
+        keep = pool is self._grid
+        done = design_of(self._facts.pool(seen.params, whole=False), view.axes)
+        design, air = self._design_of(pool, view.axes), design_of(flying, view.axes)
+        means, deviations = np.empty((len(pool.params), m)), np.zeros((len(pool.params), m))
+        believed = np.empty((len(view.running), m))
+        for j, scale in enumerate(view.scales):
+            if j in self._known:
+                means[:, j], believed[:, j] = scale(pool.known[j]), scale(flying.known[j])
+                continue
+            rows = np.isfinite(seen.gains[:, j])
+            if not rows.any():
+                means[:, j], deviations[:, j], believed[:, j], base[j] = 0.0, 1.0, 0.0, 0.0
+                continue
+            means[:, j], deviations[:, j], believed[:, j] = self._beliefs.expect(
+                j, view.axes, done[rows], seen.gains[rows, j], air, design, keep=keep, tamed=winsorised
+            )
+        deviations *= 1.0 + CAUTION / max(len(seen.params), 1)
+        base = np.where(np.isfinite(base), base, means.min(axis=0))
+        front = np.concatenate([seen.gains[seen.feasible], believed[np.isfinite(believed).all(axis=1)]])
+        # The unknown objectives go first, the known ones, which cost nothing to cut, last.
+        order = sorted(range(m), key=lambda j: j in self._known)
+        score = expected_improvement((means - base)[:, order], deviations[:, order], (front - base)[:, order])
+        for name, exact in pool.known.items():
+            if isinstance(name, str):
+                score = np.where(exact > 0, 0.0, score)
+        for name, amounts in seen.violations.items():
+            rows = np.isfinite(amounts)
+            if name not in self._known and (amounts[rows] > 0).any():
+                mean, deviation, _ = self._beliefs.expect(
+                    name, view.axes, done[rows], amounts[rows], air, design, keep=keep, tamed=clipped
+                )
+                score = score * ndtr(-mean / deviation)
+        return score / np.maximum(pool.cost, 1e-12)
+
+    # ----------------------------------------------------------------------------------------- what it looks at
+
+    def _whole(self, axes: Sequence[Axis], complete: Completion) -> Pool | None:
+        """The whole space, if it has no conditions and is small."""
+        if not isinstance(complete, Learnt) or not complete.unconditional:
+            return None
+        if self._grid is None or self._grid_axes != list(axes):
+            candidates = grid(axes, GRID)
+            if candidates is None:
+                return None
+            whole = self._facts.pool(candidates)
+            self._grid, self._grid_axes, self._grid_design = whole, list(axes), design_of(whole, axes)
+        return self._grid
+
+    def _design_of(self, pool: Pool, axes: Sequence[Axis]) -> Design:
+        return self._grid_design if pool is self._grid else design_of(pool, axes)
+
+    def _union(self, trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+        return {**self._space, **(self._asked.distributions if self._asked else {}), **union(trials)}
+
+    def _running(self, study: Study, trials: Sequence[FrozenTrial], complete: Completion) -> list[Params]:
+        """Whole candidates of the trials in flight: what was handed out, or what the ledger says so far."""
+        found = []
+        for t in trials:
+            if t.state is TrialState.RUNNING:
+                wishes = {**self._handed.get((study.study_name, t.number), {}), **t.params}
+                if wishes:
+                    found.append(complete(wishes, self._random(t.number, "running")))
+            else:
+                self._handed.pop((study.study_name, t.number), None)
+        return found
+
+    def _random(self, number: int, purpose: str) -> random.Random:
+        return random.Random(f"{self._seed} {number} {purpose}")
+
+
+def frontier(seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
+    """Bayesian optimisation of the hypervolume: free objectives are exact, the others modelled by Gaussian processes."""
+    return FrontierSampler(space=space, seed=seed)
+
+
+def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]

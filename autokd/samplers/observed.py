@@ -1,0 +1,170 @@
+"""What a Bayesian sampler reads from a study: gains over a reference, violations, and which candidates are taken."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from autokd.pareto import non_dominated
+from autokd.samplers.conditions import Params
+from autokd.samplers.nni_space import Axis
+
+MARGIN = 0.1
+"""An inferred reference point lies so far beyond the worst values it is taken from, as a share of their range."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the values of one objective become gains: larger is better, a unit is worth the same everywhere.
+
+    Args:
+        maximise: The study's direction.
+        log: Whether the logarithm is meant: halving a latency is worth the same at any size.
+    """
+
+    maximise: bool
+    log: bool = False
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values to gains over 0 (over 1 on a log scale), same shape; NaN stays.
+
+        Raises:
+            ValueError: A value of at most 0 on a log scale.
+        """
+        values = np.asarray(values, dtype=float)
+        if self.log:
+            if (values <= 0).any():
+                raise ValueError(f"values on a log scale must be above 0, but got {np.nanmin(values)}")
+            values = np.log(values)
+        return values if self.maximise else -values
+
+
+def scales_of(
+    directions: Sequence[StudyDirection],
+    names: Sequence[str] | None,
+    reference_point: Sequence[float | None] | None,
+    known: Iterable[int | str],
+) -> list[Scale]:
+    """The scales of a study, when what was asked for fits it.
+
+    Raises:
+        ValueError: Another number of objectives, or no such scale.
+    """
+    m = len(directions)
+    names = ["linear"] * m if names is None else list(names)
+    if len(names) != m or any(n not in ("linear", "log") for n in names):
+        raise ValueError(f"scales must be {m} times 'linear' or 'log', one an objective, but got {names}")
+    if reference_point is not None and len(reference_point) != m:
+        raise ValueError(f"reference_point must have {m} entries, one an objective, but got {reference_point}")
+    wrong = [k for k in known if isinstance(k, int) and not 0 <= k < m]
+    if wrong:
+        raise ValueError(f"known must name objectives 0 to {m - 1} or constraints, but got {wrong[0]}")
+    return [Scale(d == StudyDirection.MAXIMIZE, n == "log") for d, n in zip(directions, names, strict=True)]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Finished trials, in the order in which they finished.
+
+    Args:
+        params: Their whole parameters.
+        gains: ``(n, m)`` by :class:`Scale`; NaN where an objective was not measured or is infinite on the good side.
+        violations: ``(n,)`` for each constraint, NaN where it was not set; above 0 is violated.
+        feasible: ``(n,) bool``: measured, and no constraint violated.
+    """
+
+    params: list[Params]
+    gains: np.ndarray
+    violations: dict[str, np.ndarray]
+    feasible: np.ndarray
+
+    @classmethod
+    def read(cls, trials: Sequence[FrozenTrial], scales: Sequence[Scale]) -> Observed:
+        """Completed trials and pruned ones; failed ones tell nothing but that they were tried.
+
+        A pruned trial has no values, only what it violates.
+        """
+        done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        done.sort(key=lambda t: (t.datetime_complete is None, t.datetime_complete, t.number))
+        gains = np.full((len(done), len(scales)), math.nan)
+        names = sorted({name for t in done for name in t.constraints})
+        violations = {name: np.full(len(done), math.nan) for name in names}
+        for i, trial in enumerate(done):
+            if trial.state is TrialState.COMPLETE:
+                gains[i] = trial.values
+            for name, amount in trial.constraints.items():
+                violations[name][i] = amount
+        for j, scale in enumerate(scales):
+            gains[:, j] = _bounded(scale(gains[:, j]))
+        feasible = np.isfinite(gains).all(axis=1)
+        for amounts in violations.values():
+            feasible &= ~(amounts > 0)
+        return cls([dict(t.params) for t in done], gains, violations, feasible)
+
+    def reference(
+        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Container[object]
+    ) -> np.ndarray:
+        """The reference point in gains ``(m,)``: what is given, and for the rest what is inferred.
+
+        Of a known objective it lies beyond the worst feasible value seen, so that the end of the front where nothing
+        good was found yet stays worth something; of an unknown one beyond the worst value on the front (the nadir).
+        """
+        m = len(scales)
+        base = np.full(m, -math.inf)
+        rows = self.gains[self.feasible]
+        if not len(rows):
+            rows = self.gains[np.isfinite(self.gains).all(axis=1)]
+        front = rows[non_dominated(rows, ["maximize"] * m)] if len(rows) else rows
+        for j in range(m):
+            value = None if given is None else given[j]
+            if value is not None and not math.isnan(value):
+                base[j] = scales[j](np.array([value]))[0]
+            elif len(rows):
+                among = rows[:, j] if j in known or m == 1 else front[:, j]
+                reach = np.ptp(among) or np.ptp(rows[:, j]) or max(abs(among[0]), 1.0)
+                base[j] = among.min() - MARGIN * reach
+        return base
+
+    def best(self) -> list[Params]:
+        """The feasible front; if nothing is feasible, all that was measured."""
+        rows = np.flatnonzero(self.feasible)
+        if not len(rows):
+            return self.params
+        front = non_dominated(self.gains[rows], ["maximize"] * self.gains.shape[1])
+        return [self.params[i] for i in rows[front]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one proposal is made from.
+
+    Args:
+        seen: The finished trials.
+        scales: One an objective.
+        axes: One a parameter.
+        running: The candidates in flight.
+        taken: The keys of all candidates tried so far.
+        started: Number of trials finished or in flight.
+        rng: The proposal's own.
+    """
+
+    seen: Observed
+    scales: Sequence[Scale]
+    axes: Sequence[Axis]
+    running: Sequence[Params]
+    taken: set[str]
+    started: int
+    rng: random.Random
+
+
+def _bounded(column: np.ndarray) -> np.ndarray:
+    """Infinitely bad becomes the worst finite value; infinitely good is no measurement."""
+    finite = column[np.isfinite(column)]
+    column = np.where(column == math.inf, math.nan, column)
+    return np.where(column == -math.inf, finite.min() if len(finite) else math.nan, column)
