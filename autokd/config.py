@@ -124,6 +124,18 @@ class DistillationConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class SearchConfig(_Block):
+    """``search:`` how trained students are used."""
+
+    strategy: Literal["independent", "ladder"] = Field(
+        "independent", description="train each candidate from nothing, or walk down from trained ones"
+    )
+    keep: float = Field(0.8, gt=0.3, lt=1, description="share of the cost that a step down a ladder keeps")
+    step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
+    refine: bool = Field(True, description="train on with the front's students while the budget lasts")
+    roots: Literal["auto", "sampler"] = Field("auto", description="begin with the family's own shapes, or not")
+
+
 class BudgetConfig(_Block):
     """``budget:`` when to stop; the first that is reached ends the search."""
 
@@ -162,6 +174,7 @@ class StudyConfig(_Block):
     objectives: list[str] = Field(min_length=2, max_length=3)
     constraints: list[str] = Field(default_factory=list)
     sampler: str = "optuna:tpe"
+    search: SearchConfig = SearchConfig()
     runner: str = "ray"
     concurrency: int | Literal["auto"] = "auto"
     budget: BudgetConfig = BudgetConfig()

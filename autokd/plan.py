@@ -14,7 +14,7 @@ from autokd.config import StudyConfig, from_dict
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile
 from autokd.objectives import Constraint, Objective, parse_constraints, parse_objectives
-from autokd.plan_checks import check_plan, check_stages
+from autokd.plan_checks import check_plan, check_search, check_stages
 from autokd.space import SearchSpace, load_space
 
 
@@ -127,6 +127,7 @@ def _resolve(config: StudyConfig, source: Mapping[str, Any], profiles: tuple[Har
     constraints = parse_constraints(config.constraints, names)
     constraints += tuple(_limits(profiles, {c.name for c in constraints}))
     check_stages(space)
+    check_search(config, objectives)
     for metric in config.reference_point:
         if metric not in {o.name for o in objectives}:
             mend = nearest(metric, [o.name for o in objectives])

@@ -74,6 +74,23 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
     _check_methods(config, known)
 
 
+def check_search(config: StudyConfig, objectives: Sequence[Objective]) -> None:
+    """A ladder walks down one objective of cost while it watches one of quality.
+
+    Raises:
+        ConfigError: One of the two is missing.
+    """
+    if config.search.strategy != "ladder":
+        return
+    for scale, what, mend in (
+        ("log", "a cost, such as latency", "Add e.g. minimize latency_ms@cpu_1_thread"),
+        ("linear", "a quality, such as accuracy", "Add e.g. maximize accuracy"),
+    ):
+        if not any(o.scale == scale for o in objectives):
+            law = f"`search.strategy: ladder` needs {what}, among the objectives"
+            raise ConfigError(law, [o.name for o in objectives], f"{mend}, or use `strategy: independent`.")
+
+
 def check_stages(space: SearchSpace) -> None:
     """Stages `prune` and `quantize` read fixed names; a typo there would silently search nothing.
 

@@ -162,6 +162,21 @@ class StudentFamily(Protocol):
     def build(self, params: Mapping[str, ParamValue], spec: InputSpec, classes: int) -> nn.Module: ...
 
 
+@runtime_checkable
+class Shortens(Protocol):
+    """A family that knows smaller shapes of a trained student which can inherit its weights as they are.
+
+    A family may also name ``roots``: shapes known to be good, with which a ladder begins.
+    """
+
+    def shorter(self, params: Mapping[str, ParamValue], spec: InputSpec) -> Mapping[str, Mapping[str, ParamValue]]:
+        """Changed parameters by a name for people, ``{"depth_2 1": {"depth_2": 1}}``.
+
+        The weights' names of each shape are among those of ``params``, their sizes the same.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class TeacherOptions:
     """What a teacher loader is given: the ``teacher:`` block, the data it must understand, and what building needs.

@@ -167,6 +167,7 @@ class TrialReader:
             "violation": violations[0]["constraint"] if violations else None,
             "began_training": bool(raw.get("began_training")),
             "parent": raw.get("parent"),
+            "rung": (raw.get("rung") or {}).get("kind"),
             "retried": bool((raw.get("notes") or {}).get("retried")),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
             "saved_cpu_s": sum(self._spent.get(s["key"], 0.0) for s in stages if s["cached"]),
@@ -185,7 +186,8 @@ class TrialReader:
 
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
-        would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent``;
+        would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and
+        ``rung`` (on a ladder: ``root``, ``train`` or ``narrow``);
         ``retried`` (failed, and queued again: it counts towards no budget); ``stage_<name>_s`` (on the clock); ``pruned``
         (``"pruned"`` or ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as
         ``<name>_error``, both in the measurement's unit; ``params_<name>``.
@@ -238,7 +240,8 @@ def measured_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
         if spread is not None:  # a time's is recorded relative to its value, others in their unit
             found[name + ERROR] = spread * value if m.get("unit") == "ms" else spread
     removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
-    found["pruned"] = "pruned" if any(v > 0 for v in removed) else "whole"
+    cut = bool((raw.get("notes") or {}).get("history"))
+    found["pruned"] = "pruned" if cut or any(v > 0 for v in removed) else "whole"
     return found | {f"params_{k}": v for k, v in params.items()}
 
 

@@ -41,14 +41,39 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Rung:
+    """What a ladder does with a candidate, instead of one whole training from nothing.
+
+    Args:
+        kind: ``"root"`` trains the candidate from nothing; ``"train"`` goes on with the parent's weights; ``"narrow"``
+            makes the trained parent smaller first.
+        share: Training samples of this rung, as a share of those that the candidate's recipe states.
+        parent: Trial that the weights come from; ``None`` for a root.
+        keep: ``"narrow"``: the share of the parent's cost to aim at, in (0, 1).
+    """
+
+    kind: str
+    share: float
+    parent: int | None = None
+    keep: float = 1.0
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """A point of the search space: active parameters only."""
+    """A point of the search space: active parameters only. On a ladder also the rung, whose parameters are the root's."""
 
     params: Mapping[str, ParamValue]
+    rung: Rung | None = None
 
     def key(self) -> str:
-        """Canonical text of the parameters; equal candidates have equal keys."""
-        return json.dumps(dict(sorted(self.params.items())), sort_keys=True)
+        """Canonical text; equal candidates have equal keys.
+
+        A rung ships the bits that are fastest, and a child's shape follows from its parent: neither is asked for.
+        """
+        if self.rung is None:
+            return json.dumps(dict(sorted(self.params.items())), sort_keys=True)
+        asked = {k: v for k, v in self.params.items() if k != "bits" and self.rung.parent is None}
+        return json.dumps({"rung": asdict(self.rung), "params": asked}, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -126,7 +151,13 @@ class TrialRecord:
     folder: str | None = None
     duplicate_of: int | None = None
     parent: int | None = None
+    rung: Rung | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was evaluated."""
+        return Candidate(self.params, self.rung)
 
     def value(self, name: str) -> float | None:
         """The value of ``metric`` or ``metric@profile``, or ``None`` when it was not measured."""
@@ -147,6 +178,7 @@ class TrialRecord:
     def from_json(cls, text: str) -> TrialRecord:
         raw = json.loads(text)
         raw["outcome"] = Outcome(raw["outcome"])
+        raw["rung"] = Rung(**raw["rung"]) if raw.get("rung") else None
         raw["measurements"] = tuple(Measurement(**m) for m in raw.get("measurements", ()))
         raw["violations"] = tuple(Violation(**v) for v in raw.get("violations", ()))
         raw["stages"] = tuple(StageRecord(**s) for s in raw.get("stages", ()))

@@ -75,7 +75,8 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
 def counted(frame: pd.DataFrame) -> pd.Series:
     """Which trials count towards ``budget.trials``: a bool a row, as :func:`autokd.runners.driver.counts` decides."""
     ended = column(frame, "outcome").isin([Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED])
-    own = column(frame, "parent").isna()  # the child of `autokd finish` was asked for by no search
+    # the child of `autokd finish` was asked for by no search; a ladder's rungs have parents and were
+    own = column(frame, "parent").isna() | column(frame, "rung").notna()
     return ended & own & column(frame, "began_training").eq(True) & ~column(frame, "retried").eq(True)
 
 

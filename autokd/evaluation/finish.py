@@ -6,16 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from autokd.errors import StudyError
-from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import Evaluation
 from autokd.evaluation.recipe import make_method, make_recipe, method_of
+from autokd.evaluation.rungs import LR_SHARE, shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
 from autokd.trial import Candidate, Outcome, Stage, TrialRecord
-
-LR_SHARE = 0.5
-"""The student goes on at half its peak rate: enough to move, not enough to forget."""
 
 
 def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> TrialRecord:
@@ -32,18 +29,12 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     before = trained_stage(member, parts)
     recipe = make_recipe(config.training, training, len(parts.train_targets))
     recipe = replace(recipe, samples=samples, lr=recipe.lr * LR_SHARE)
+    shape = shape_of(before, shape)
     method, options = method_of(config.distillation, training)
     if not make_method(method, options).needs:  # a student found without the teacher gets its teaching now
         method, options = config.distillation.method, dict(config.distillation.options)
         recipe = replace(recipe, label_smoothing=0.0)
-    with trial.guard(Stage.BUILD):
-        student = work.restore(parts, shape, before)
-    stored = trial.stage(
-        Stage.DISTILL,
-        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
-        work.distill_reads(parts, recipe, method, options) | {"goes_on": True},
-        before,
-    )
+    stored = train_on(run, before, shape, recipe, method, options)
     run.began_training = True
     run.notes["trained_on"] = samples
     run.ship(stored, shape, run.bits)

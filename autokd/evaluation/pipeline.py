@@ -15,13 +15,18 @@ from autokd.errors import Infeasible, StageFailure, StorageError
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
+from autokd.evaluation.rungs import Origin, climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import write_atomic, write_json
+from autokd.space import SearchSpace
 from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation
 
+INT8_LOSS = 0.01
+"""Most accuracy that a rung's int8 file may lose against its float file."""
 
-def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir) -> TrialRecord:
-    """Take one candidate from parameters to measurements.
+
+def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir, origin: Origin | None = None) -> TrialRecord:
+    """Take one candidate from parameters to measurements; on a ladder, from the trained weights of ``origin``.
 
     Never raises for what a candidate did: infeasible and failed are outcomes.
 
@@ -30,7 +35,7 @@ def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir) -> TrialRecord
     """
     run = Evaluation(parts, candidate, trial)
     try:
-        return run.run()
+        return climb(run, candidate.rung, origin) if candidate.rung else run.run()
     except Infeasible as end:
         return run.record(Outcome.INFEASIBLE, violations=end.violations)
     except StorageError:
@@ -50,6 +55,7 @@ class Evaluation:
 
     def __init__(self, parts: Parts, candidate: Candidate, trial: TrialDir) -> None:
         self.parts, self.candidate, self.trial = parts, candidate, trial
+        self.params: dict[str, ParamValue] = dict(candidate.params)
         self.measured: dict[str, Measurement] = {}
         self.began_training = False
         self.artifact: Path | None = None
@@ -66,25 +72,7 @@ class Evaluation:
         recipe = make_recipe(config.training, training, len(parts.train_targets))
         method, options = method_of(config.distillation, training)
 
-        # build is cheap and deterministic: only its key matters to what follows
-        root = Stored(Stage.BUILD, work.build_key(parts, shape), trial.folder, {})
-        with trial.guard(Stage.BUILD):
-            began = time.monotonic()
-            student = parts.build(space.family, shape)
-            self._describe(student)
-        trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
-
-        screened = trial.stage(
-            Stage.SCREEN,
-            lambda folder: work.screen(folder, parts, shape, pruning, bits),
-            work.screen_reads(parts, pruning, bits),
-            root,
-        )
-        self._learn(screened)
-        self._refuse_what_cannot_fit()
-
-        self.began_training = True
-        trial.note(began_training=True)
+        root, student = self.begin(shape, pruning, bits)
         trained = trial.stage(
             Stage.DISTILL,
             lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
@@ -105,6 +93,38 @@ class Evaluation:
         self.ship(parent, shape, bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
 
+    def begin(
+        self, shape: Mapping[str, ParamValue], pruning: Mapping[str, ParamValue], bits: int
+    ) -> tuple[Stored, Any]:
+        """Build and screen, before any training; the key that training goes on from, and the untrained student.
+
+        Raises:
+            Infeasible: It cannot fit.
+        """
+        parts, trial = self.parts, self.trial
+        # build is cheap and deterministic: only its key matters to what follows
+        root = Stored(Stage.BUILD, work.build_key(parts, shape), trial.folder, {})
+        with trial.guard(Stage.BUILD):
+            began = time.monotonic()
+            student = parts.build(parts.plan.space.family, shape)
+            self.describe(student)
+        trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
+        screened = trial.stage(
+            Stage.SCREEN,
+            lambda folder: work.screen(folder, parts, shape, pruning, bits),
+            work.screen_reads(parts, pruning, bits),
+            root,
+        )
+        self._learn(screened)
+        self._refuse_what_cannot_fit()
+        self.train_began()
+        return root, student
+
+    def train_began(self) -> None:
+        """From here on the trial counts."""
+        self.began_training = True
+        self.trial.note(began_training=True)
+
     @property
     def bits(self) -> int:
         return int(self.parts.plan.space.of_stage(Stage.QUANTIZE, self.candidate.params).get("bits", 32))
@@ -118,13 +138,50 @@ class Evaluation:
             package = trial.stage(
                 Stage.QUANTIZE, lambda folder: work.quantize(folder, parts, exported), {"bits": bits}, exported
             )
-            self.notes |= {"quantization_plan": package.value["plan"], "plan_timings_ms": package.value["timings_ms"]}
-        checked = trial.stage(
+        self._measure(package, self._verify(parent, shape, package, bits), bits)
+
+    def ship_cheapest(self, parent: Stored, shape: Mapping[str, ParamValue]) -> None:
+        """From a trained student to the cheaper of its float and its int8 file, where the space allows both.
+
+        An int8 file that loses too much accuracy, or saves too little, is not shipped.
+        """
+        parts, trial = self.parts, self.trial
+        package = trial.stage(Stage.EXPORT, lambda folder: work.export(folder, parts, shape, parent), {}, parent)
+        allowed = allowed_bits(parts.plan.space)
+        checked = None
+        if 8 in allowed:
+            exported = package
+            small = trial.stage(
+                Stage.QUANTIZE,
+                lambda folder: work.quantize_against(folder, parts, exported),
+                {"bits": 8, "against": 32},
+                exported,
+            )
+            self.notes["float_timing_ms"] = small.value["float_ms"]
+            if 32 not in allowed or work.worth_quantizing(parts, exported, small):
+                checked = self._verify(parent, shape, small, 8)
+                agreement = checked.value["agreement"]
+                lost = agreement["accuracy_model"] - agreement["accuracy_file"]
+                if 32 not in allowed or lost <= INT8_LOSS:
+                    self._measure(small, checked, 8)
+                    return
+        self._measure(package, self._verify(parent, shape, package, 32), 32)
+
+    def _verify(self, parent: Stored, shape: Mapping[str, ParamValue], package: Stored, bits: int) -> Stored:
+        return self.trial.stage(
             Stage.VERIFY,
-            lambda folder: work.verify(folder, parts, shape, parent, package, bits),
+            lambda folder: work.verify(folder, self.parts, shape, parent, package, bits),
             {"bits": bits},
             package,
         )
+
+    def _measure(self, package: Stored, checked: Stored, bits: int) -> None:
+        """Measure the verified file, and keep it for people."""
+        parts, trial = self.parts, self.trial
+        if bits == 8:
+            self.notes |= {"quantization_plan": package.value["plan"], "plan_timings_ms": package.value["timings_ms"]}
+        if "bits" in self.params:
+            self.params["bits"] = bits
         self.notes["verify"] = checked.value["agreement"]
         final = trial.stage(
             Stage.MEASURE,
@@ -139,7 +196,9 @@ class Evaluation:
         """The ledger's record of how it ended; also left in the trial's folder for people."""
         record = TrialRecord(
             outcome=outcome,
-            params=dict(self.candidate.params),
+            params=self.params,
+            rung=self.candidate.rung,
+            parent=facts.pop("parent", self.candidate.rung.parent if self.candidate.rung else None),
             measurements=tuple(self.measured.values()),
             stages=tuple(self.trial.records),
             began_training=self.began_training,
@@ -152,7 +211,7 @@ class Evaluation:
         write_atomic(self.trial.folder / "record.json", record.to_json())
         return record
 
-    def _describe(self, student: Any) -> None:
+    def describe(self, student: Any) -> None:
         inner = getattr(student, "model", student)
         blocks = inner.blocks() if callable(getattr(inner, "blocks", None)) else []
         write_json(self.trial.folder / "blocks.json", [dict(b) for b in blocks])
@@ -178,6 +237,10 @@ class Evaluation:
         if violations:
             raise Infeasible(violations)
 
+    def copy_curve(self, stored: Stored) -> None:
+        """The learning curve, where people look for it."""
+        self._copy(stored, "curve.json")
+
     def _copy(self, stored: Stored, name: str) -> None:
         source = stored.folder / name
         if source.exists():
@@ -189,6 +252,16 @@ class Evaluation:
         _link(package.folder / package.value["file"], self.artifact)
         self.artifact_sha256 = package.value["sha256"]
         _link(checked.folder / "scores.npy", self.trial.folder / "validation_scores.npy")
+
+
+def allowed_bits(space: SearchSpace) -> set[int]:
+    """The bits that a space lets its students have."""
+    if "bits" in space.fixed:
+        return {int(space.fixed["bits"])}
+    searched = next((p for p in space.parameters if p.name == "bits"), None)
+    if searched is None:
+        return {32}
+    return {int(v) for v in searched.choices} if searched.choices else {int(searched.low), int(searched.high)}
 
 
 def _link(source: Path, target: Path) -> None:

@@ -77,7 +77,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.stages import TrialDir
-        from autokd.trial import Candidate
+        from autokd.trial import Candidate, Rung
 
         torch.set_num_threads(threads)
         keep_freed()
@@ -96,7 +96,9 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
                 say(_screen(parts, job["screen"]))
                 continue
             folder = Path(job["folder"])
-            record = evaluate(Candidate(job["params"]), parts, TrialDir(folder, parts.store))
+            candidate = Candidate(job["params"], Rung(**job["rung"]) if job.get("rung") else None)
+            origin = tuple(job["origin"]) if job.get("origin") else None
+            record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin)
             say({"number": job["number"], "record": record.to_json()})
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})

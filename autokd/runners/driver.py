@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from autokd.errors import AutokdError, ConfigError, StudyError, UserError
 from autokd.files import read_json
 from autokd.ledger import Ledger, record_of, storage_errors
 from autokd.plan import Plan
-from autokd.trial import Candidate, Outcome, ParamValue, TrialRecord
+from autokd.results import REFERENCE_KEY
+from autokd.strategies import Independent, make_strategy
+from autokd.trial import Candidate, Outcome, ParamValue, Rung, TrialRecord
 
 RETRIED = ("lost_worker", "out_of_memory")
+RUNG_KEY = "autokd:rung"
+"""Attribute of a trial that is a step of a ladder: the rung, in plain values."""
 SECOND = "second_try"
 """Attribute of a trial whose candidate was lost once before."""
 REJECTIONS_PER_TRIAL = 50
@@ -38,6 +43,19 @@ class Job:
     number: int
     candidate: Candidate
     folder: Path
+    origin: tuple[str, str] | None = None
+    """Stage and key of the trained weights that the candidate's rung goes on from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a worker needs, in plain values."""
+        rung = self.candidate.rung
+        return {
+            "number": self.number,
+            "params": dict(self.candidate.params),
+            "folder": str(self.folder),
+            "rung": asdict(rung) if rung else None,
+            "origin": self.origin,
+        }
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,8 @@ class Driver:
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.known: dict[str, int] = {}
-        self.size = plan.space.size()
+        walks = plan.config.search.strategy != "independent"
+        self.size = math.inf if walks else plan.space.size()  # a ladder's rungs are no points of the space
         self.counted = self.rejected = self.measured = self.failed = 0
         self.cpu_s = 0.0
         self.violations: Counter[str] = Counter()
@@ -84,6 +103,7 @@ class Driver:
         self.fatal: AutokdError | None = None
         self.began = time.monotonic()
         self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
+        self.strategy = make_strategy(plan, ledger.attr(REFERENCE_KEY))
         trials = ledger.trials()
         for trial in trials:
             if trial.state.is_finished():
@@ -99,18 +119,37 @@ class Driver:
         with self.lock:
             in_a_row = 0
             while not self.finished() and not self._reserved() and not self._exhausted():
+                if not self._prepare_ask():
+                    return None
                 trial = self._ask(at_random=in_a_row >= SAME_PROPOSALS)
-                candidate = Candidate(self.plan.space.suggest(trial))
+                candidate = Candidate(self.plan.space.suggest(trial), _rung_of(trial.user_attrs))
                 twin = self.known.get(candidate.key())
                 if twin is None or "retry_of" in trial.user_attrs:
                     self.known[candidate.key()] = trial.number
-                    job = Job(trial.number, candidate, self.home / "trials" / f"{trial.number:05d}")
+                    self.strategy.begun(trial.number, candidate)
+                    folder = self.home / "trials" / f"{trial.number:05d}"
+                    job = Job(trial.number, candidate, folder, self.strategy.origin(candidate))
                     shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
                     self.running[trial.number] = (trial, job)
                     return job
                 in_a_row += 1
-                self._finish(trial, TrialRecord(Outcome.DUPLICATE, dict(candidate.params), duplicate_of=twin))
+                duplicate = TrialRecord(
+                    Outcome.DUPLICATE, dict(candidate.params), duplicate_of=twin, rung=candidate.rung
+                )
+                self._finish(trial, duplicate)
             return None
+
+    def _prepare_ask(self) -> bool:
+        """Queue what the strategy wants, if it wants something of its own; ``False`` while it waits for running trials."""
+        if isinstance(self.strategy, Independent):
+            return True
+        if any(t.state == TrialState.WAITING for t in self.ledger.trials()):
+            return True  # interrupted candidates come first
+        move = self.strategy.next_move()
+        if isinstance(move, Candidate):
+            assert move.rung is not None
+            self.ledger.enqueue(_searched(move.params, self.plan), **{RUNG_KEY: asdict(move.rung)})
+        return move is not None
 
     def finished(self) -> str | None:
         """Why no more trials are begun, or ``None``."""
@@ -193,7 +232,8 @@ class Driver:
         with self.lock:
             for number in list(self.running):
                 trial, job = self.running.pop(number)
-                record = TrialRecord(Outcome.INTERRUPTED, dict(job.candidate.params), folder=str(job.folder))
+                params, rung = dict(job.candidate.params), job.candidate.rung
+                record = TrialRecord(Outcome.INTERRUPTED, params, folder=str(job.folder), rung=rung)
                 self._finish(trial, record)
                 self._requeue(number, record, trial.user_attrs)
             self.ledger.set_attr("autokd:wall_s", self.wall_s)
@@ -224,7 +264,8 @@ class Driver:
         if record is None:
             return
         if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
-            self.known.setdefault(Candidate(record.params).key(), number)
+            self.known.setdefault(record.candidate.key(), number)
+        self.strategy.tell(number, record)
         self.counted += counts(record)
         # One that fails before training costs no budget either: without a bound on these a search would never end.
         stillborn = record.outcome == Outcome.FAILED and not record.began_training
@@ -286,16 +327,25 @@ class Driver:
         folder = self.home / "trials" / f"{frozen.number:05d}"
         left = read_json(folder / "record.json")
         record = TrialRecord.from_json(json.dumps(left)) if left else None
-        if record is not None and Candidate(record.params).key() == Candidate(params).key():
+        rung = _rung_of(frozen.user_attrs)
+        if record is not None and record.candidate.key() == Candidate(params, rung).key():
             return record
-        return TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder))
+        return TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder), rung=rung)
 
     def _requeue(self, number: int, record: TrialRecord, attrs: Mapping[str, Any]) -> None:
         """Queue a candidate again; one that failed and is retried is not retried a second time, even if interrupted."""
-        params = _searched(record.params, self.plan)
+        params = _searched(self._asked(number, record), self.plan)
+        rung = {RUNG_KEY: asdict(record.rung)} if record.rung else {}
         second = {SECOND: True} if record.outcome == Outcome.FAILED or SECOND in attrs else {}
         if params:
-            self.ledger.enqueue(params, retry_of=number, **second)
+            self.ledger.enqueue(params, retry_of=number, **second, **rung)
+
+    def _asked(self, number: int, record: TrialRecord) -> Mapping[str, Any]:
+        """The parameters a candidate was queued with: on a ladder the root's, though the record tells its own."""
+        if record.rung is None:
+            return record.params
+        frozen = self.ledger.trials()[number]
+        return {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
 
 
 def counts(record: TrialRecord) -> bool:
@@ -305,15 +355,22 @@ def counts(record: TrialRecord) -> bool:
     """
     return (
         record.began_training
-        and record.parent is None
+        and (record.parent is None or record.rung is not None)
         and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
         and not record.notes.get("retried")
     )
 
 
-def make_sampler(plan: Plan, done: int) -> optuna.samplers.BaseSampler:
+def _rung_of(attrs: Mapping[str, Any]) -> Rung | None:
+    stated = attrs.get(RUNG_KEY)
+    return Rung(**stated) if stated else None
+
+
+def make_sampler(
+    plan: Plan, done: int, space: Mapping[str, BaseDistribution] | None = None
+) -> optuna.samplers.BaseSampler:
     """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
-    seed, space = plan.config.seed, plan.space.distributions()
+    seed, space = plan.config.seed, space or plan.space.distributions()
     sampler = _made(plan.config.sampler, seed, space)
     if done and not getattr(sampler, "stateless", False):
         sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)

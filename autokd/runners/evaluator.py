@@ -19,7 +19,7 @@ import psutil
 
 from autokd.errors import StageFailure, StorageError
 from autokd.files import read_json, write_atomic
-from autokd.trial import Outcome, ParamValue, TrialRecord
+from autokd.trial import Outcome, ParamValue, Rung, TrialRecord
 
 START_S = 180.0
 """Longest time a worker may take to import torch and open the data on a slow disk."""
@@ -58,19 +58,19 @@ class Evaluator:
         self.messages: Queue[dict[str, Any] | None] = Queue()
         self.log = home / "logs" / f"worker-{os.getpid()}-{id(self):x}.log"
 
-    def evaluate(self, number: int, params: Mapping[str, ParamValue], folder: Path) -> TrialRecord | None:
-        """The record of one candidate; ``None`` when cancelled.
+    def evaluate(self, job: Mapping[str, Any]) -> TrialRecord | None:
+        """The record of one job (``Job.to_dict``); ``None`` when cancelled.
 
         Raises:
             StorageError: The worker found the disk full or the study's folder gone: the study must stop.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        answer = self._ask({"number": number, "params": dict(params), "folder": str(folder)})
+        Path(job["folder"]).mkdir(parents=True, exist_ok=True)
+        answer = self._ask(dict(job))
         if answer is None:
             return None
         if isinstance(answer, dict):
             return TrialRecord.from_json(answer["record"])
-        return lost_record(folder, params, *answer)
+        return lost_record(job, *answer)
 
     def screen(self, params: Mapping[str, ParamValue]) -> dict[str, float]:
         """The costs of an untrained candidate by name.
@@ -192,14 +192,17 @@ class Evaluator:
         return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"
 
 
-def lost_record(folder: Path, params: Mapping[str, ParamValue], cause: str, detail: str) -> TrialRecord:
-    """The record of a trial whose worker could not write one; its progress file says how far it came."""
+def lost_record(job: Mapping[str, Any], cause: str, detail: str) -> TrialRecord:
+    """The record of a job whose worker could not write one; its progress file says how far it came."""
+    folder = Path(job["folder"])
     progress = read_json(folder / "progress.json", {})
     with contextlib.suppress(OSError):
         write_atomic(folder / "error.txt", f"{cause}: {detail}\n")
     return TrialRecord(
         Outcome.FAILED,
-        dict(params),
+        dict(job["params"]),
+        parent=(job.get("rung") or {}).get("parent"),
+        rung=Rung(**job["rung"]) if job.get("rung") else None,
         began_training=bool(progress.get("began_training")),
         failed_stage=str(progress.get("stage", "build")),
         cause=cause,

@@ -22,7 +22,7 @@ class InlineRunner:
         try:
             with torch_threads(driver.plan.config.resources.cpus_per_trial):
                 while (job := driver.next()) is not None:
-                    driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store)))
+                    driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store), job.origin))
         except StorageError as error:
             driver.give_up(error)
         finally:

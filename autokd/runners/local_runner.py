@@ -55,7 +55,7 @@ def _work(driver: Driver, home: Path, limits: Limits, stopping: threading.Event)
                     return
                 time.sleep(POLL_S)  # the budget is reserved by trials that may yet be rejected
                 continue
-            record = evaluator.evaluate(job.number, job.candidate.params, job.folder)
+            record = evaluator.evaluate(job.to_dict())
             if record is None:
                 return
             driver.complete(job, record)

@@ -48,7 +48,7 @@ class Trainable(tune.Trainable):
         if self.evaluator is None:
             self.evaluator = Evaluator(self.home, self.limits)
         try:
-            record = self.evaluator.evaluate(self.job["number"], self.job["params"], Path(self.job["folder"]))
+            record = self.evaluator.evaluate(self.job)
         except StorageError as error:
             return {"done": True, FATAL_KEY: [error.law, str(error.value), error.mend]}
         return {"done": True, RECORD_KEY: record.to_json() if record else ""}

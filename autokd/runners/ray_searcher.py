@@ -42,8 +42,7 @@ class LedgerSearcher(Searcher):
         if job is None:
             return str(Searcher.FINISHED) if self.driver.finished() else None
         self.jobs[trial_id] = job
-        given = {"number": job.number, "params": dict(job.candidate.params), "folder": str(job.folder)}
-        return {**self.constants, JOB_KEY: given}
+        return {**self.constants, JOB_KEY: job.to_dict()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the ledger; a trial that ended without a record lost its worker."""
@@ -56,7 +55,7 @@ class LedgerSearcher(Searcher):
         elif self.driver.finished() and self.driver.overdue:
             return  # interrupted with all the others, by the driver
         else:
-            record = lost_record(job.folder, job.candidate.params, "lost_worker", "the Ray worker died")
+            record = lost_record(job.to_dict(), "lost_worker", "the Ray worker died")
         try:
             self.driver.complete(job, record)
         except AutokdError as failure:

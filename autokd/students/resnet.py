@@ -9,6 +9,7 @@ from autokd.protocols import InputSpec
 from autokd.students.blocks import Basic, Block, ConvNet, Plain, Stride, halving, shrink
 from autokd.students.params import OneOf, Real, Rule, Settings, Whole, check_task
 from autokd.students.resize import resized
+from autokd.students.shorter import fewer_blocks, fewer_pixels
 from autokd.trial import ParamValue
 
 _STAGES = range(1, 5)
@@ -41,6 +42,19 @@ class ResNet:
         **{f"depth_{i}": 1 for i in _STAGES},
     }
 
+    roots: ClassVar[tuple[Mapping[str, ParamValue], ...]] = tuple(
+        {
+            "width": width,
+            "width_multiplier": 2.0,
+            "stages": 3,
+            "stem_stride": 2,
+            "depth_1": 1,
+            "depth_2": 1,
+            "depth_3": 1,
+        }
+        for width in (16, 32)
+    )
+
     def build(self, params: Mapping[str, ParamValue], spec: InputSpec, classes: int) -> ConvNet:
         """An untrained net for ``spec``.
 
@@ -66,6 +80,12 @@ class ResNet:
             stages.append(_stage(inputs, outputs, s.whole(f"depth_{number}"), stride, project=number > 1))
             size, inputs = shrink(size, stride), outputs
         return ConvNet((height, width), start, stem, stages, classes, pool_stem=pool, stem_group="1")
+
+    def shorter(self, params: Mapping[str, ParamValue], spec: InputSpec) -> dict[str, dict[str, ParamValue]]:
+        """See :class:`autokd.protocols.Shortens`: a block less in a stage, or fewer pixels."""
+        s = Settings("resnet", self.defaults, _RULES, params)
+        depths = {f"depth_{i}": s.whole(f"depth_{i}") for i in range(1, s.whole("stages") + 1)}
+        return fewer_blocks(depths) | fewer_pixels(s.whole("resolution"), spec)
 
 
 def _stage(inputs: int, outputs: int, depth: int, stride: Stride, project: bool) -> list[Block]:

@@ -1,0 +1,203 @@
+"""One step down a ladder: a trained student made smaller where it hurts least for the time it saves.
+
+Which part to cut is decided by measurement: a few variants (fewer channels in one group, a block less, fewer pixels) are timed
+before any is trained, and those that save time are scored by what the cut alone costs on training samples, per logarithm of
+cost saved. Follows the observation that iterative structured pruning with distillation finds better small nets than training
+these from nothing (J. Frankle & M. Carbin's lottery tickets at the level of channels; measured on this project's data).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from autokd import registry
+from autokd.compression.importance import L1
+from autokd.compression.pruning import default_groups
+from autokd.compression.pruning import prune as prune_channels
+from autokd.errors import Infeasible
+from autokd.evaluation import work
+from autokd.evaluation.costs import file_costs
+from autokd.evaluation.parts import Parts, prune_groups
+from autokd.objectives import Objective
+from autokd.protocols import Shortens
+from autokd.trial import ParamValue, Violation
+
+Params = Mapping[str, ParamValue]
+RATIOS = (0.25, 0.5)
+"""Shares of a group's channels that a variant cuts."""
+ROUND_TO = 4
+LEAST_GAIN = 0.03
+"""A variant must save so much of the logarithm of the cost: less is within the timing's noise of nothing."""
+CUTS = 4
+"""A step is at most so many cuts."""
+SLACK = 0.04
+"""The aim counts as reached this close to it, in the logarithm of the cost."""
+SAMPLES, SETTLING = 1024, 512
+"""Training samples that score a variant, and those that settle its batch norms first."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A smaller version of a student: ``ratios`` cuts channels by group, ``shape`` changes build parameters."""
+
+    name: str
+    ratios: Mapping[str, float]
+    shape: Params
+
+
+@dataclass
+class Cut:
+    """A variant that was built and timed.
+
+    Args:
+        model: With the weights it inherits.
+        shape: Its build parameters.
+        cost: Value of the cost objective.
+        variant: What was done.
+        loss: Cross-entropy on training samples, in nats.
+    """
+
+    model: nn.Module
+    shape: dict[str, ParamValue]
+    cost: float
+    variant: Variant
+    loss: float = math.inf
+
+
+class Narrower:
+    """Finds the cuts of one step.
+
+    Args:
+        parts: The study's parts.
+        folder: For files to be timed.
+        cost: The objective whose value is brought down.
+    """
+
+    def __init__(self, parts: Parts, folder: Path, cost: Objective) -> None:
+        self.parts, self.folder, self.cost = parts, folder, cost.name
+        self.profiles = [p for p in parts.plan.profiles if p.name == cost.profile]
+
+    def narrow(self, model: nn.Module, shape: Params, keep: float) -> tuple[Cut, list[str], float]:
+        """The student after cuts that bring its cost to about ``keep`` of what it was.
+
+        Returns:
+            The smaller student, the names of the cuts in order, and the cost of the whole one.
+
+        Raises:
+            Infeasible: No variant saves anything.
+        """
+        before = self.measure(model)
+        now = Cut(model, dict(shape), before, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
+        done: list[str] = []
+        while len(done) < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
+            best = self._best_cut(now)
+            if best is None:
+                break
+            now = best
+            done.append(best.variant.name)
+        if not done:
+            law = f"{self.cost} <= {keep:g} times the parent's"
+            raise Infeasible((Violation(law, before, before * (1 - keep)),))
+        return now, done, before
+
+    def _best_cut(self, now: Cut) -> Cut | None:
+        found = []
+        for variant in self.variants(now):
+            cut = self.apply(now, variant)
+            if cut is not None and math.log(now.cost / cut.cost) >= LEAST_GAIN:
+                cut.loss = self.loss(cut.model)
+                found.append(cut)
+        if not found:
+            return None
+        # what does no harm is judged by what it saves
+        return min(found, key=lambda c: max(c.loss - now.loss, 1e-3) / math.log(now.cost / c.cost))
+
+    def variants(self, now: Cut) -> list[Variant]:
+        """Every smaller version worth a timing."""
+        groups = prune_groups(now.model) or default_groups(now.model)
+        found = [Variant(f"prune_{name} {ratio:g}", {name: ratio}, {}) for name in groups for ratio in RATIOS]
+        found.append(Variant(f"prune all {RATIOS[0]:g}", dict.fromkeys(groups, RATIOS[0]), {}))
+        family = registry.load("families", self.parts.plan.space.family)
+        family = family() if isinstance(family, type) else family
+        if isinstance(family, Shortens):
+            spec = self.parts.dataset.spec
+            found += [Variant(name, {}, dict(change)) for name, change in family.shorter(now.shape, spec).items()]
+        return found
+
+    def apply(self, now: Cut, variant: Variant) -> Cut | None:
+        """The variant with inherited weights, timed; ``None`` when it is not smaller."""
+        shape = {**now.shape, **variant.shape}
+        with self.parts.pace():
+            if variant.shape:
+                model = inherit(self.parts, shape, now.model.state_dict())
+            else:
+                model = copy.deepcopy(now.model)
+                example = torch.from_numpy(np.ascontiguousarray(self.parts.calibration[:2]))
+                groups = prune_groups(model) or default_groups(model)
+                prune_channels(model, example, groups, variant.ratios, L1(), round_to=ROUND_TO)
+                if weights(model) == weights(now.model):
+                    return None
+        return Cut(model, shape, self.measure(model), variant)
+
+    def measure(self, model: nn.Module) -> float:
+        """The cost of a student's file, timed shortly where it is a time."""
+        file = self.folder / "variant.onnx"
+        with self.parts.pace():
+            work._export(model, self.parts, file)
+        costs = {m.name: m.value for m in file_costs(file, self.profiles, self.parts.meter, quick=True)}
+        file.unlink()
+        return costs[self.cost]
+
+    def loss(self, model: nn.Module) -> float:
+        """Cross-entropy in nats on the first training samples, batch norms settled first; changes the statistics."""
+        index = self.parts.dataset.splits.train[: SAMPLES + SETTLING]
+        inputs = torch.from_numpy(np.ascontiguousarray(self.parts.dataset.inputs[index]))
+        targets = torch.from_numpy(np.asarray(self.parts.dataset.targets[index])).long()
+        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        with self.parts.pace(), torch.no_grad():
+            for norm in norms:
+                norm.reset_running_stats()
+                momentum, norm.momentum = norm.momentum, None  # a plain average of what comes
+                norm.train()
+                norm._usual = momentum  # type: ignore[assignment]
+            model(inputs[SAMPLES:])
+            for norm in norms:
+                norm.momentum = norm._usual  # type: ignore[assignment]
+                del norm._usual
+                norm.eval()
+            return float(nn.functional.cross_entropy(model(inputs[:SAMPLES]), targets[:SAMPLES]))
+
+
+def inherit(parts: Parts, shape: Params, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A student of fewer blocks or pixels with the weights of a larger one, whose layers may have been cut."""
+    model = parts.build(parts.plan.space.family, shape)
+    work.shrink_to(model, {name: state[name] for name in model.state_dict()})
+    return model.eval()
+
+
+def weights(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def narrow_and_tune(
+    folder: Path,
+    parts: Parts,
+    parent: nn.Module,
+    shape: Params,
+    keep: float,
+    cost: Objective,
+    tune: Any,
+) -> dict[str, Any]:
+    """Cut, then ``tune(folder, model)``; the stage's plain values, the new shape among them."""
+    cut, done, before = Narrower(parts, folder, cost).narrow(parent, shape, keep)
+    return {**tune(folder, cut.model), "shape": cut.shape, "cuts": done, "cost_before": before, "cost_after": cut.cost}

@@ -1,0 +1,149 @@
+"""A rung of a ladder: train a root, train on, or make a trained student smaller and tune it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from autokd.errors import StageFailure
+from autokd.evaluation import work
+from autokd.evaluation.narrow import narrow_and_tune
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.recipe import make_recipe, method_of
+from autokd.evaluation.stages import Stored
+from autokd.protocols import Recipe
+from autokd.trial import Outcome, ParamValue, Rung, Stage, TrialRecord
+
+if TYPE_CHECKING:
+    from autokd.evaluation.pipeline import Evaluation
+
+LR_SHARE = 0.5
+"""A trained student goes on at half its peak rate: enough to move, not enough to forget."""
+Origin = tuple[str, str]
+
+
+def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
+    """Evaluate a rung.
+
+    Args:
+        run: The evaluation; its candidate's parameters are the root's.
+        rung: What to do.
+        origin: Stage and key of the parent's trained weights.
+
+    Raises:
+        StageFailure: A stage failed, or the parent's weights are gone.
+        Infeasible: The root cannot fit, or nothing can be cut that saves anything.
+    """
+    parts, trial, params = run.parts, run.trial, run.candidate.params
+    space, config = parts.plan.space, parts.plan.config
+    training = space.of_stage(Stage.DISTILL, params)
+    recipe = make_recipe(config.training, training, len(parts.train_targets))
+    method, options = method_of(config.distillation, training)
+    whole = recipe.samples
+    recipe = replace(recipe, samples=max(1, round(rung.share * whole)))
+    shape: Mapping[str, ParamValue] = space.of_stage(Stage.BUILD, params)
+    if rung.parent is None:
+        root, student = run.begin(shape, {}, 32)
+        trained = trial.stage(
+            Stage.DISTILL,
+            lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
+            work.distill_reads(parts, recipe, method, options),
+            root,
+        )
+        run.notes["shape"] = dict(shape)
+    else:
+        parent = weights_of(parts, origin)
+        shape = shape_of(parent, shape)
+        run.train_began()
+        lr = recipe.lr * LR_SHARE if config.training.tune_lr is None else config.training.tune_lr
+        recipe = replace(recipe, lr=lr)
+        if rung.kind == "train":
+            trained = train_on(run, parent, shape, recipe, method, options)
+        else:
+            trained = _step_down(run, rung, parent, shape, recipe, method, options)
+            shape = shape_of(trained, shape)
+            run.notes |= {name: trained.value[name] for name in ("cuts", "cost_before", "cost_after")}
+            run.notes["shape"] = dict(shape)
+            with trial.guard(Stage.BUILD):
+                run.describe(work.restore(parts, shape, trained))
+        if trained.value["history"]:
+            run.notes["history"] = trained.value["history"]
+    run.copy_curve(trained)
+    run.params |= {name: value for name, value in shape.items() if name in run.params}
+    run.ship_cheapest(trained, shape)
+    return run.record(Outcome.MEASURED, violations=run.violations(trained=True))
+
+
+def train_on(
+    run: Evaluation,
+    parent: Stored,
+    shape: Mapping[str, ParamValue],
+    recipe: Recipe,
+    method: str,
+    options: Mapping[str, Any],
+) -> Stored:
+    """Go on training a stage's weights."""
+    parts, trial = run.parts, run.trial
+    inherited = {"shape": dict(shape), "history": parent.value.get("history", [])}
+    with trial.guard(Stage.BUILD):
+        student = work.restore(parts, shape, parent)
+        run.describe(student)
+    return trial.stage(
+        Stage.DISTILL,
+        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial) | {"shape": dict(shape)},
+        work.distill_reads(parts, recipe, method, options) | {"goes_on": True},
+        parent,
+    )
+
+
+def _step_down(
+    run: Evaluation,
+    rung: Rung,
+    parent: Stored,
+    shape: Mapping[str, ParamValue],
+    recipe: Recipe,
+    method: str,
+    options: Mapping[str, Any],
+) -> Stored:
+    parts, trial = run.parts, run.trial
+    cost = next(o for o in parts.plan.objectives if o.scale == "log")
+
+    def compute(folder: Path) -> dict[str, Any]:
+        began = time.process_time()
+
+        def tune(folder: Path, model: nn.Module) -> dict[str, Any]:
+            looked_s = time.process_time() - began
+            trial.note(samples=0, of=recipe.samples, began_training=True)
+            done = work.distill(folder, parts, model, recipe, method, options, trial)
+            return done | {"cpu_s": done["cpu_s"] + looked_s, "looked_s": looked_s}
+
+        done = narrow_and_tune(folder, parts, work.restore(parts, shape, parent), shape, rung.keep, cost, tune)
+        return done | {"history": [*parent.value.get("history", []), *done["cuts"]]}
+
+    profiles = [asdict(p) for p in parts.plan.profiles if p.name == cost.profile]
+    reads = {"keep": rung.keep, "cost": cost.name, "profiles": profiles}
+    return trial.stage(Stage.PRUNE, compute, reads | work.distill_reads(parts, recipe, method, options), parent)
+
+
+def weights_of(parts: Parts, origin: Origin | None) -> Stored:
+    """The stage that holds the parent's weights.
+
+    Raises:
+        StageFailure: They were dropped from the store.
+    """
+    value = parts.store.find(*origin) if origin else None
+    if origin is None or value is None:
+        detail = "the parent's weights are no longer in the stage store (storage.max_gb, autokd gc)"
+        raise StageFailure("build", "error", detail)
+    return Stored(Stage(origin[0]), origin[1], parts.store.path(*origin), value)
+
+
+def shape_of(stored: Stored, shape: Mapping[str, ParamValue]) -> Mapping[str, ParamValue]:
+    """Build parameters of a stage's weights: those of its own step, else what it was asked for."""
+    own: Mapping[str, ParamValue] | None = stored.value.get("shape")
+    return own if own is not None else shape

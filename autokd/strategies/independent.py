@@ -1,0 +1,24 @@
+"""Each candidate is trained by itself: the study's sampler decides everything."""
+
+from __future__ import annotations
+
+from autokd.trial import Candidate, TrialRecord
+
+SAMPLE = "sample"
+"""The study's sampler is to propose the next candidate."""
+
+
+class Independent:
+    """Knows nothing and asks the sampler."""
+
+    def next_move(self) -> Candidate | str | None:
+        return SAMPLE
+
+    def begun(self, number: int, candidate: Candidate) -> None:
+        """Nothing to remember."""
+
+    def tell(self, number: int, record: TrialRecord) -> None:
+        """Nothing to remember."""
+
+    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
+        return None

@@ -1,0 +1,270 @@
+"""Ladders: the policy on simulated students, and a real one on digits."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import tiny
+from torch import nn
+
+import autokd
+from autokd.config import from_dict
+from autokd.errors import ConfigError
+from autokd.plan import Plan, make_plan
+from autokd.space import load_space
+from autokd.strategies import make_strategy
+from autokd.strategies.ladder import MARGIN, RACE, Ladder
+from autokd.strategies.roots import family_roots, snap
+from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
+
+LATENCY = "latency_ms@cpu_1_thread"
+FLOOR_MS = 0.006
+
+
+def plan(**changes: Any) -> Plan:
+    return make_plan(from_dict(tiny(search__strategy="ladder", space="mobilenet_28", **changes)))
+
+
+class World:
+    """Students whose accuracy follows from size and training by a formula: a study without training anything.
+
+    A wider root is slower and better; a step keeps the stated share of the latency; more training helps less and less.
+    """
+
+    def __init__(self, strategy: Ladder) -> None:
+        self.strategy, self.number = strategy, 0
+        self.latency: dict[int, float] = {}
+        self.trained: dict[int, float] = {}
+        self.done: list[tuple[int, Candidate, TrialRecord]] = []
+
+    def begin(self, candidate: Candidate) -> int:
+        number = self.number
+        self.number += 1
+        self.strategy.begun(number, candidate)
+        return number
+
+    def end(self, number: int, candidate: Candidate) -> TrialRecord:
+        rung = candidate.rung
+        assert rung is not None
+        if rung.parent is None:
+            latency, trained = 0.003 * float(candidate.params["width_1"]), rung.share
+        else:
+            latency = self.latency[rung.parent] * rung.keep
+            trained = self.trained[rung.parent] + rung.share
+        self.latency[number], self.trained[number] = latency, trained
+        outcome = Outcome.MEASURED if latency >= FLOOR_MS else Outcome.INFEASIBLE
+        accuracy = 0.95 - 0.05 / trained - 0.002 / latency
+        record = TrialRecord(
+            outcome,
+            candidate.params,
+            (Measurement("accuracy", accuracy, "ratio"), Measurement("latency_ms", latency, "ms", "cpu_1_thread")),
+            stages=(StageRecord("distill", f"key{number}", 1.0, 100 * latency * rung.share),),
+            began_training=True,
+            parent=rung.parent,
+            rung=rung,
+        )
+        self.strategy.tell(number, record)
+        self.done.append((number, candidate, record))
+        return record
+
+    def step(self) -> Candidate:
+        move = self.strategy.next_move()
+        assert isinstance(move, Candidate)
+        self.end(self.begin(move), move)
+        return move
+
+
+def test_the_first_roots_race_and_the_cheapest_good_one_is_walked_down() -> None:
+    world = World(Ladder(plan(), [0.1, 0.2]))
+    race = [world.step() for _ in world.strategy.first]
+    assert all(m.rung == Rung("root", RACE) for m in race)
+    assert len({m.key() for m in race}) == len(race) >= 2
+    winner = world.step()
+    assert winner.rung is not None and winner.rung.kind == "train" and winner.rung.parent is not None
+    quality = {n: r.value("accuracy") for n, _, r in world.done[: len(race)]}
+    best = max(quality.values())  # type: ignore[type-var]
+    assert best is not None
+    good = [n for n, q in quality.items() if q is not None and q >= best - MARGIN * (1 - best)]
+    assert winner.rung.parent == min(good, key=world.latency.__getitem__)
+    steps = []
+    while (move := world.step()).rung.kind == "narrow":  # type: ignore[union-attr]
+        steps.append(move)
+    parents = [m.rung.parent for m in steps if m.rung]
+    assert parents == [len(race) + i for i in range(len(steps))], "each step goes on from the one above"
+    start = world.latency[winner.rung.parent]
+    assert len(steps) == pytest.approx(math.log(start / FLOOR_MS) / math.log(1 / 0.8), abs=1.01)
+
+
+def test_what_is_left_goes_into_the_front_and_into_new_roots() -> None:
+    world = World(Ladder(plan(), [0.1, 0.2]))
+    moves = [world.step() for _ in range(120)]
+    kinds = [m.rung.kind for m in moves if m.rung]
+    roots = [m for m in moves if m.rung and m.rung.kind == "root"]
+    assert kinds.count("train") > 10
+    assert len(roots) > len(world.strategy.first), "refining must not starve the outer search"
+    front = {n.number for n in world.strategy.forest.front()}
+    assert len(front) > 8
+
+
+def test_the_race_keeps_the_other_workers_waiting_not_guessing() -> None:
+    world = World(Ladder(plan(), [0.1, 0.2]))
+    begun = [world.strategy.next_move() for _ in range(1)]
+    numbers = []
+    for _ in world.strategy.first:
+        move = world.strategy.next_move()
+        assert isinstance(move, Candidate)
+        numbers.append((world.begin(move), move))
+    assert world.strategy.next_move() is None
+    for number, move in numbers:
+        world.end(number, move)
+    assert isinstance(world.strategy.next_move(), Candidate) and begun
+
+
+def test_a_resumed_ladder_goes_on_as_an_uninterrupted_one_would() -> None:
+    whole = World(Ladder(plan(sampler="optuna:tpe"), [0.1, 0.2]))
+    moves = [whole.step() for _ in range(60)]
+    again = Ladder(plan(sampler="optuna:tpe"), [0.1, 0.2])
+    for number, _, record in whole.done[:40]:
+        read = TrialRecord.from_json(record.to_json())
+        again.tell(number, read)
+    later = World(again)
+    later.number, later.latency, later.trained = 40, whole.latency, whole.trained
+    assert [later.step().key() for _ in range(20)] == [m.key() for m in moves[40:]]
+
+
+def test_an_interrupted_step_comes_again_and_a_failed_one_does_not() -> None:
+    world = World(Ladder(plan(), [0.1, 0.2]))
+    for _ in world.strategy.first:
+        world.step()
+    world.step()
+    move = world.strategy.next_move()
+    assert isinstance(move, Candidate) and move.rung is not None and move.rung.kind == "narrow"
+    number = world.begin(move)
+    record = TrialRecord(Outcome.INTERRUPTED, move.params, rung=move.rung, parent=move.rung.parent)
+    world.strategy.tell(number, record)
+    assert world.strategy.next_move() == move
+    number = world.begin(move)
+    world.strategy.tell(number, TrialRecord(Outcome.FAILED, move.params, rung=move.rung, parent=move.rung.parent))
+    other = world.strategy.next_move()
+    assert isinstance(other, Candidate) and other != move
+
+
+@pytest.mark.parametrize("space", ["mobilenet_28", "resnet_28", "digits", "tabular"])
+def test_the_familys_roots_are_points_of_every_shipped_space(space: str) -> None:
+    made = plan().config.model_copy(update={"space": space})
+    resolved = Plan(made, load_space(space), {}, plan().profiles, plan().objectives, ())
+    roots = family_roots(resolved)
+    assert roots and len({json.dumps(r, sort_keys=True) for r in roots}) == len(roots)
+    for root in roots:
+        active = dict(resolved.space.fixed)
+        for p in resolved.space.parameters:
+            if p.active(active):
+                assert p.distribution()._contains(p.distribution().to_internal_repr(root[p.name]))  # type: ignore[attr-defined]
+                active[p.name] = root[p.name]
+        assert active == root
+        assert all(v == 0 for k, v in root.items() if k.startswith("prune_"))
+
+
+def test_a_stated_default_decides_what_a_shape_does_not_say() -> None:
+    params = snap(plan(distillation={"method": "kd", "temperature": 3.0, "alpha": 0.7}), {"width_1": 30})
+    assert (params["temperature"], params["alpha"], params["width_1"], params["bits"]) == (3, 0.7, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "word"),
+    [
+        (["minimize size_bytes", "minimize latency_ms@cpu_1_thread"], "quality"),
+        (["maximize accuracy", "maximize agreement"], "cost"),
+    ],
+)
+def test_a_ladder_needs_a_cost_and_a_quality(objectives: list[str], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        plan(objectives=objectives)
+
+
+def test_rungs_survive_the_record() -> None:
+    record = TrialRecord(Outcome.MEASURED, {"a": 1}, rung=Rung("narrow", 0.4, 3, 0.8), parent=3)
+    assert TrialRecord.from_json(record.to_json()) == record
+    assert record.candidate.key() != Candidate({"a": 1}).key()
+    assert asdict(record.rung or Rung("root", 1)) == {"kind": "narrow", "share": 0.4, "parent": 3, "keep": 0.8}
+
+
+def test_independent_is_the_default_and_asks_the_sampler() -> None:
+    made = make_plan(from_dict(tiny()))
+    assert make_strategy(made, None).next_move() == "sample"
+
+
+# ------------------------------------------------------------------------------------------------ a real one
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> autokd.Study:
+    folder = tmp_path_factory.mktemp("ladder")
+    raw = tiny(
+        name="walked",
+        data={"source": "digits"},
+        space="digits",
+        search={"strategy": "ladder", "step_training": 0.3},
+        budget__trials=9,
+        training={"epochs": 3, "batch_size": 64, "augment": "none", "views": 1},
+        storage={"url": f"sqlite:///{folder}/autokd.db"},
+    )
+    return autokd.search(raw)
+
+
+def test_a_real_ladder_gets_faster_step_by_step(walked: autokd.Study) -> None:
+    records = {m.number: m.record for m in walked.members()}
+    steps = [r for r in records.values() if r.rung and r.rung.kind == "narrow"]
+    assert len(steps) >= 3
+    for record in steps:
+        assert record.parent in records, "lineage is on record"
+        before, after = record.notes["cost_before"], record.notes["cost_after"]
+        assert after < before * 0.97 and record.notes["cuts"]
+        blocks = json.loads((Path(str(record.folder)) / "blocks.json").read_text())
+        above = json.loads((Path(str(records[record.parent].folder)) / "blocks.json").read_text())
+        assert sum(b.get("out", 0) for b in blocks) < sum(b.get("out", 0) for b in above)
+    measured = [s for s in steps if s.value("accuracy")]
+    assert max(s.value("accuracy") or 0 for s in measured) > 0.6, (
+        "weights were inherited: a tenth of an epoch teaches nothing"
+    )
+    assert all(p.params.keys() >= walked.plan.space.fixed.keys() for p in walked.members())
+
+
+def test_every_rung_is_a_trial_that_exports(walked: autokd.Study, tmp_path: Path) -> None:
+    for member in walked.front():
+        file = walked.best(trial=member.number).export(tmp_path / f"{member.number}.onnx")
+        assert Path(file).exists()
+    frame = walked.to_dataframe()
+    assert set(frame["state"]) <= {"COMPLETE", "PRUNED"}
+    assert walked.status()["counted"] == 9
+
+
+def test_a_rung_can_be_finished(walked: autokd.Study) -> None:
+    chosen = next(m for m in walked.members() if m.record.rung and m.record.rung.kind == "narrow")
+    number = walked.finish(chosen.number, 500)
+    child = next(m for m in walked.members() if m.number == number)
+    assert child.record.parent == chosen.number
+    assert child.record.value("macs") == chosen.record.value("macs"), "the cut shape is kept"
+
+
+def test_a_block_that_falls_away_leaves_the_others_weights(walked: autokd.Study) -> None:
+    from autokd.evaluation.narrow import inherit
+    from autokd.evaluation.parts import Parts
+
+    parts = Parts.open(walked.home)
+    try:
+        shape = {"stem_width": 8, "stages": 2, "width_1": 8, "width_2": 16, "depth_1": 2, "depth_2": 2}
+        large = parts.build("mobilenet", shape)
+        small = inherit(parts, {**shape, "depth_2": 1}, large.state_dict())
+        kept = small.state_dict()
+        assert kept and all(torch.equal(v, large.state_dict()[k]) for k, v in kept.items())
+        assert len(kept) < len(large.state_dict())
+        assert isinstance(small, nn.Module)
+    finally:
+        parts.close()
