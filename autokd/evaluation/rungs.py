@@ -95,7 +95,7 @@ def train_on(
         run.describe(student)
     return trial.stage(
         Stage.DISTILL,
-        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial) | {"shape": dict(shape)},
+        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial) | inherited,
         work.distill_reads(parts, recipe, method, options) | {"goes_on": True},
         parent,
     )
