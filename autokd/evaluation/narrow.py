@@ -39,6 +39,8 @@ LEAST_GAIN = 0.03
 """A variant must save so much of the logarithm of the cost: less is within the timing's noise of nothing."""
 CUTS = 4
 """A step is at most so many cuts."""
+HARSH = 3.0
+"""A further cut that harms so many times more for what it saves than the cuts before it waits until the student is tuned."""
 SLACK = 0.04
 """The aim counts as reached this close to it, in the logarithm of the cost."""
 SAMPLES, SETTLING = 1024, 512
@@ -95,13 +97,17 @@ class Narrower:
         Raises:
             Infeasible: No variant saves anything.
         """
-        before = self.measure(model)
-        now = Cut(model, dict(shape), before, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
+        before, whole = self.measure(model), self.loss(copy.deepcopy(model))
+        now = Cut(model, dict(shape), before, Variant("", {}, {}), whole)
         done: list[str] = []
         while len(done) < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
             best = self._best_cut(now)
             if best is None:
                 break
+            saved = math.log(before / now.cost)
+            harm, average = self._harm(now, best), (now.loss - whole) / saved if done else 0.0
+            if saved >= math.log(1 / keep) / 2 and harm > HARSH * max(average, 0.1):
+                break  # half a step that is tuned first is better than a whole one that breaks the student
             now = best
             done.append(best.variant.name)
         if not done:
@@ -119,7 +125,11 @@ class Narrower:
         if not found:
             return None
         # what does no harm is judged by what it saves
-        return min(found, key=lambda c: max(c.loss - now.loss, 1e-3) / math.log(now.cost / c.cost))
+        return min(found, key=lambda c: self._harm(now, c))
+
+    def _harm(self, now: Cut, cut: Cut) -> float:
+        """Nats that a cut costs for a logarithm of cost."""
+        return max(cut.loss - now.loss, 1e-3) / math.log(now.cost / cut.cost)
 
     def variants(self, now: Cut) -> list[Variant]:
         """Every smaller version worth a timing."""

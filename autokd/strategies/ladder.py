@@ -1,17 +1,16 @@
 """Ladders: a root is trained, then made smaller step by step, each step tuned from the one above it.
 
 The order of things: the family's canonical roots compete in short trainings; the best one is trained to the end and its ladder
-is walked down until nothing gets faster; then the rest of the budget goes where it has gained most per CPU second so far:
-training on with a student of the front, or another ladder from a root that the study's sampler proposes.
+is walked down until nothing gets faster; then the rest of the budget goes where most hypervolume per CPU second is expected:
+training on with a student of the front, another step down from one, or a ladder from a root that the study's sampler proposes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from autokd.plan import Plan
+from autokd.strategies.arms import arms_of, rate_of
 from autokd.strategies.nodes import Forest, Node
 from autokd.strategies.roots import family_roots, proposed_root
 from autokd.trial import Candidate, Rung, TrialRecord
@@ -23,8 +22,6 @@ MARGIN = 0.05
 """Roots whose errors are within this share of the best one's are as good; of these the cheapest is walked down."""
 IDLE = 2
 """So many steps in a row that add nothing to the hypervolume end a ladder."""
-REFINE = 0.6
-"""Training of a refinement, as a share of a root's."""
 SMALL = 1e-3
 """A gain below this share of the hypervolume is none."""
 
@@ -123,44 +120,27 @@ class Ladder:
             if node.state == "measured" and node.rung.kind == "narrow":
                 idle = idle + 1 if node.gain < SMALL * self.forest.volume else 0
 
-    def _best_of_the_rest(self) -> Candidate | str | None:
-        """Train on with a student of the front, or begin another ladder: whichever gained more for its time so far."""
-        refinements = [n for n in self.forest.nodes.values() if _refines(n, self.forest)]
+    def _best_of_the_rest(self) -> Candidate | None:
+        """What promises most hypervolume a CPU second: training on, another step down from a better student, another root."""
         later = self.forest.roots()[len(self.first) :]
-        best = self._worth_refining() if self.options.refine else None
-        if best is None:
-            return self._new_root() if not any(r.state == "running" for r in later) else None
-        again = self._child(best, Rung("train", REFINE, best.number))
+        arms = arms_of(self.forest, self.options) if self.options.refine else []
+        best = max(arms, key=lambda arm: arm.rate, default=None)
         if any(r.state == "running" for r in later):
-            return again
-        done = [n for n in refinements if n.state != "running"]
-        if len(done) < 3:
-            return again
-        refined = _rate(done[-5:])
-        ladders = [_rate(list(self.forest.below(r))) for r in later]
-        # before a second ladder was tried it is expected to bring a tenth of what the first one brought
-        other = max(
-            ladders[-3:], default=0.1 * max((_rate(list(self.forest.below(r))) for r in self._walked()), default=0.0)
-        )
-        return self._new_root() if other > refined else again
+            return self._child(best.node, best.rung) if best else None
+        if best is None or best.rate < self._rate_of_roots(later):
+            return self._new_root()
+        return self._child(best.node, best.rung)
 
-    def _worth_refining(self) -> Node | None:
-        """The student of the front whose training promises most hypervolume a second."""
-        front = self.forest.front()
-        free = [n for n in front if not self.forest.children(n, "train")]
-        if not free:
-            return None
-        top = max(n.quality for n in front)
-        after = {n.number: m.cost for n, m in pairwise(front)}
+    def _rate_of_roots(self, later: Sequence[Node]) -> float:
+        """Hypervolume a CPU second that another root is expected to bring.
 
-        def promise(node: Node) -> float:
-            # what it may gain in quality counts along the front up to the next slower student
-            reach = math.log(after.get(node.number, 2 * node.cost) / node.cost)
-            room = top - node.quality + _margin(top)
-            seconds = node.cpu_s * REFINE / node.rung.share
-            return reach * room / node.trained / max(1e-9, seconds)
-
-        return max(free, key=promise)
+        What the last ones brought; before there was a second one, a tenth of what the first one did, since the front is there.
+        """
+        if later:
+            spent = [list(self.forest.below(r)) for r in later[-3:]]
+            return sum(rate_of(nodes) for nodes in spent) / len(spent)
+        walked = [rate_of(list(self.forest.below(r))) for r in self._walked()]
+        return 0.1 * max(walked, default=0.0)
 
     def _new_root(self) -> Candidate:
         share = RACE if self.first else 1.0
@@ -181,12 +161,3 @@ def _winner(race: Sequence[Node]) -> list[Node]:
 
 def _margin(best: float) -> float:
     return MARGIN * (1 - best if 0 <= best <= 1 else abs(best))
-
-
-def _refines(node: Node, forest: Forest) -> bool:
-    above = forest.nodes.get(node.rung.parent) if node.rung.parent is not None else None
-    return node.rung.kind == "train" and above is not None and above.trained + node.rung.share > 1.01
-
-
-def _rate(nodes: Sequence[Node]) -> float:
-    return sum(n.gain for n in nodes) / max(1e-9, sum(n.cpu_s for n in nodes))

@@ -53,8 +53,9 @@ class MobileNet:
     }
 
     roots: ClassVar[tuple[Mapping[str, ParamValue], ...]] = tuple(
-        # plain pyramids whose widths double while the map halves: the best students per microsecond on a desktop core
-        {"stem_stride": 2, "stem_width": stem, "stages": 3, "residual": True}
+        # Plain pyramids whose widths double while the map halves: the best students per microsecond on a desktop core.
+        # The resolution is the largest that a space has: a step down may lower it, none can raise it.
+        {"resolution": 1024, "stem_stride": 2, "stem_width": stem, "stages": 3, "residual": True}
         | {f"width_{i}": width * 2 ** (i - 1) for i in (1, 2, 3)}
         | {f"depth_{i}": depth for i in (1, 2, 3)}
         | {f"kernel_{i}": 3 for i in (1, 2, 3)}
