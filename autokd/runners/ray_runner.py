@@ -23,6 +23,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray.exceptions import AuthenticationError
 
 from autokd.errors import HardwareError, StorageError
 from autokd.plan import Plan
@@ -161,10 +162,9 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
             cpus = concurrency * plan.config.resources.cpus_per_trial
             with _loopback():
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = address or "this host"
-        mend = "Is the cluster running and reachable? `--runner local` needs no Ray."
-        raise HardwareError(f"Ray must start on {where}", str(error).splitlines()[0], mend) from None
+    except (ConnectionError, ValueError, RuntimeError, OSError, AuthenticationError) as error:
+        law = f"Ray must start on {address or 'this host'}"
+        raise HardwareError(law, str(error).splitlines()[0], _mend(error)) from None
     try:
         _check_resources(plan)
         yield
@@ -181,6 +181,20 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+
+
+def _mend(error: Exception) -> str:
+    """What to do about a Ray that did not start.
+
+    ``ray start`` asks everybody for the token of ``~/.ray/auth_token`` once there is one (any Ray started by a program
+    makes one), while ``ray.init`` sends it to a stated address only when told to: a token is not for strangers. Ray
+    says no more of it than that it could not connect.
+    """
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        return "Is the cluster running and reachable? `--runner local` needs no Ray."
+    if isinstance(error, ConnectionRefusedError):
+        return "Nobody listens there. Is the cluster running? `--runner local` needs no Ray."
+    return "Is it Ray that answers there, of the same version? A cluster that wants a token needs RAY_AUTH_MODE=token."
 
 
 def _check_resources(plan: Plan) -> None:

@@ -32,10 +32,20 @@ def page(view: View) -> None:
     if not len(rows):
         st.info("No student was measured on both of these\\. Choose another axis\\.")
         return
-    limits.sliders(view, rows, goals)
+    moving, saying, picture = st.container(), st.container(), st.container()
     choose_first(view, rows, front, goals)
-    chart(view, rows, goals, colour, others)
-    st.markdown(in_words(view, rows, front, goals))
+    # The chart takes the browser longest: on the first visit it is sent ahead of all, afterwards behind what a slider changes.
+    first = st.session_state.setdefault("drawn", None) is None
+    st.session_state["drawn"] = True
+    if first:
+        with picture:
+            chart(view, rows, goals, colour, others)
+    with moving:
+        limits.sliders(view, rows, goals)
+    saying.markdown(in_words(view, rows, front, goals))
+    if not first:
+        with picture:
+            chart(view, rows, goals, colour, others)
     table(view, front, goals)
     hand_over(view)
 

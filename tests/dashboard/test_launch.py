@@ -131,6 +131,8 @@ def test_no_other_process_is_ever_signalled(tmp_path: Path, words: list[str]) ->
     (tmp_path / "driver.lock").touch()
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words])
     driver = {"pid": process.pid, "host": os.uname().nodename, "beat": time.time()}
+    while not psutil.Process(process.pid).cmdline():  # empty until the kernel has laid the new program out
+        time.sleep(0.01)
     try:
         with pytest.raises(StudyError, match="lock" if words else "only an autokd command"):
             drivers.stop(driver, tmp_path)
