@@ -67,7 +67,7 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
     if not len(calibration):
         raise StageFailure("quantize", "error", "calibration needs at least one sample")
     try:
-        with _quiet():
+        with quietly():
             candidates = _candidates(onnx.load(path), calibration)
     except Exception as error:  # the runtime's quantizer raises whatever comes
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -126,6 +126,21 @@ def _candidates(model: onnx.ModelProto, calibration: np.ndarray) -> dict[str, by
 def _quantize(
     model: onnx.ModelProto, observed: dict[str, tuple[np.ndarray, np.ndarray]], nodes: Sequence[str]
 ) -> onnx.ModelProto:
+    quantized = insert_qdq(model, observed, nodes)
+    shorten(quantized)
+    return quantized
+
+
+def insert_qdq(
+    model: onnx.ModelProto, observed: dict[str, tuple[np.ndarray, np.ndarray]], nodes: Sequence[str]
+) -> onnx.ModelProto:
+    """A copy whose ``nodes`` work on integers, with the scores in float and without metadata.
+
+    Args:
+        model: With unique node names and inferred types (``value_info``).
+        observed: Smallest and largest value of every float tensor.
+        nodes: Names of the nodes to quantize.
+    """
     copied = copy.deepcopy(model)
     add_infer_metadata(copied)  # shapes are there: spares the quantizer a round over the disk
     quantizer = QDQQuantizer(
@@ -144,7 +159,6 @@ def _quantize(
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
     _float_scores(quantized.graph)
-    _shorten(quantized)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     del quantized.metadata_props[:]
     return quantized
@@ -166,7 +180,7 @@ def _float_scores(graph: onnx.GraphProto) -> None:
             graph.node.remove(rounded)
 
 
-def _shorten(model: onnx.ModelProto) -> None:
+def shorten(model: onnx.ModelProto) -> None:
     """Short names and equal initialisers merged: a tenth of a small file, at no cost in speed."""
     graph = model.graph
     names = {v.name: v.name for v in (*graph.input, *graph.output)}
@@ -194,7 +208,7 @@ def _shorten(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """The runtime's quantizer warns through the root logger about what is intended here."""
     root = logging.getLogger()
     root.addFilter(_from_quantizer)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.errors import Infeasible, StageFailure, StorageError
-from autokd.evaluation import work
+from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
@@ -70,14 +70,15 @@ class Evaluation:
         root = Stored(Stage.BUILD, work.build_key(parts, shape), trial.folder, {})
         with trial.guard(Stage.BUILD):
             began = time.monotonic()
-            student = parts.build(space.family, shape)
-            self._describe(student)
+            outline = parts.outline(space.family, shape)
+            self._describe(outline)
         trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
 
+        limits, profiles = screening.known_limits(parts.plan), screening.limited_profiles(parts.plan)
         screened = trial.stage(
             Stage.SCREEN,
-            lambda folder: work.screen(folder, parts, shape, pruning, bits),
-            work.screen_reads(parts, pruning, bits),
+            lambda folder: screening.screen(folder, parts, shape, pruning, bits, limits, profiles, outline),
+            screening.screen_reads(parts.plan, pruning, bits, limits, profiles),
             root,
         )
         self._learn(screened)
@@ -87,7 +88,9 @@ class Evaluation:
         trial.note(began_training=True)
         trained = trial.stage(
             Stage.DISTILL,
-            lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
+            lambda folder: work.distill(
+                folder, parts, parts.build(space.family, shape), recipe, method, options, trial
+            ),
             work.distill_reads(parts, recipe, method, options),
             root,
         )

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from autokd.errors import ConfigError, StageFailure, StudyError
-from autokd.evaluation import work
+from autokd.evaluation import screening, work
 from autokd.evaluation.dataset_store import save_dataset
 from autokd.evaluation.parts import SETUP, Parts, Setup
 from autokd.evaluation.prepare import device_of, recipes
@@ -134,15 +134,15 @@ def probe(
 
 
 def screen_one(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> dict[str, float]:
-    """Costs of one candidate, through the stage store: the search finds them there."""
+    """All costs of one candidate, through the stage store."""
     shape = plan.space.of_stage(Stage.BUILD, params)
     pruning = plan.space.of_stage(Stage.PRUNE, params)
     bits = int(plan.space.of_stage(Stage.QUANTIZE, params).get("bits", 32))
     trial = TrialDir(parts.home / "preflight", parts.store)
     stored = trial.stage(
         Stage.SCREEN,
-        lambda folder: work.screen(folder, parts, shape, pruning, bits),
-        work.screen_reads(parts, pruning, bits),
+        lambda folder: screening.screen(folder, parts, shape, pruning, bits),
+        screening.screen_reads(plan, pruning, bits),
         work.build_key(parts, shape),
     )
     return work.by_name(stored.value)

@@ -1,0 +1,138 @@
+"""The int8 files of an untrained graph: every plan's operators and shapes, without calibration and without quantizing a weight.
+
+Which nodes the runtime's quantizer inserts depends on how operators are wired, not on how wide they are. So the quantizer runs on a
+*thin* copy of the graph, two channels everywhere, with ranges made up; then every tensor gets its real shape and made-up integers.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from autokd.compression.plans import WEIGHTED, plans
+from autokd.compression.quantization import insert_qdq, quietly, shorten
+
+THIN = 2  # one channel alone would be quantized per tensor
+POOL = 1 << 18
+SUFFIX = "_quantized"
+POSITIVE = ("Relu", "Clip")
+KEEPS_SIGN = ("MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Resize", "Reshape")
+
+
+def int8_sketches(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str, bytes]:
+    """The bytes of every plan's file, alike ones once; as :func:`autokd.compression.quantization.quantize` makes them.
+
+    Their operators and shapes are exact; their sizes are right to some ten bytes a quantized value, since equal zero points share a
+    tensor in a file.
+
+    Args:
+        model: A float32 file with batch norms folded; not changed.
+        types: ONNX element type of every value.
+
+    Returns:
+        By plan, in the order of :func:`autokd.compression.plans.plans`; empty where nothing can be quantized.
+    """
+    thin = _thin(model, types)
+    full = {i.name: i for i in model.graph.initializer}
+    observed = _ranges(thin, types)
+    found: dict[str, bytes] = {}
+    seen: set[bytes] = set()
+    for plan, nodes in plans(thin.graph).items():
+        with quietly():
+            quantized = insert_qdq(thin, observed, nodes)
+        content = hashlib.sha256(quantized.SerializeToString(deterministic=True)).digest()
+        if content in seen:
+            continue
+        seen.add(content)
+        _widen(quantized.graph, full)
+        shorten(quantized)
+        metadata = {p.key: p.value for p in model.metadata_props} | {"bits": "8", "quantization_plan": plan}
+        helper.set_model_props(quantized, dict(sorted(metadata.items())))
+        found[plan] = quantized.SerializeToString(deterministic=True)
+    return found
+
+
+def _thin(model: onnx.ModelProto, types: Mapping[str, int]) -> onnx.ModelProto:
+    """The graph with two channels in every layer, node names, and the types that the quantizer asks for."""
+    graph = onnx.GraphProto(name=model.graph.name)
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    layers = set()
+    for position, node in enumerate(graph.node):
+        node.name = f"n{position}"
+        if node.op_type in WEIGHTED:
+            layers.update(node.input[1:])
+    for place, tensor in enumerate(model.graph.initializer):
+        if tensor.name in layers:
+            dims = (THIN,) * min(len(tensor.dims), 2) + (1,) * (len(tensor.dims) - 2)
+            values = np.linspace(0.3, 0.7 + 1e-3 * place, math.prod(dims), dtype=np.float32)
+            graph.initializer.append(numpy_helper.from_array(values.reshape(dims), tensor.name))
+        else:
+            graph.initializer.append(tensor)
+    ends = {v.name for v in (*graph.input, *graph.output)}
+    graph.value_info.extend(helper.make_tensor_value_info(n, t, None) for n, t in types.items() if n not in ends)
+    thin = onnx.ModelProto(
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        opset_import=model.opset_import,
+        graph=graph,
+    )
+    return thin
+
+
+def _ranges(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A range for every float value, another for each, never negative behind a ReLU."""
+    positive: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type in POSITIVE or (node.op_type in KEEPS_SIGN and node.input[0] in positive):
+            positive.update(node.output)
+    floats = [name for name, kind in types.items() if kind == TensorProto.FLOAT]
+    return {
+        name: (
+            np.array(0.0 if name in positive else -1 - 0.02 * i, np.float32),
+            np.array(2 + 0.01 * i, np.float32),
+        )
+        for i, name in enumerate(floats)
+    }
+
+
+def _widen(graph: onnx.GraphProto, full: Mapping[str, TensorProto]) -> None:
+    """Real shapes for what stands for a layer's weights; integers and scales are made up, no two tensors alike."""
+    held = {i.name: i for i in graph.initializer}
+    for place, node in enumerate(graph.node):
+        name = node.input[0]
+        layer = full.get(name.removesuffix(SUFFIX))
+        if node.op_type == "DequantizeLinear" and name in held and layer is not None:
+            dims, kind = tuple(layer.dims), held[name].data_type
+            data = _integers(math.prod(dims), 101 * place).astype(helper.tensor_dtype_to_np_dtype(kind)).tobytes()
+            held[name].CopyFrom(TensorProto(name=name, data_type=kind, dims=dims, raw_data=data))
+            axis = next((a.i for a in node.attribute if a.name == "axis"), None)
+            if axis is not None:
+                low = (1e-4 if kind == TensorProto.INT32 else 1e-2) * (1 + place / 1000)
+                scales = np.linspace(low, 2 * low, dims[axis], dtype=np.float32)
+                zeros = np.zeros(dims[axis], helper.tensor_dtype_to_np_dtype(kind))
+                for name, values in ((node.input[1], scales), (node.input[2], zeros)):
+                    held[name].CopyFrom(numpy_helper.from_array(values, name))
+        elif node.op_type in WEIGHTED:
+            for name in node.input[1:]:
+                if name in held and name in full:
+                    held[name].CopyFrom(full[name])
+
+
+def _integers(count: int, offset: int) -> np.ndarray:
+    """``(count,) int8`` from another place of one pool for each offset; no zeros."""
+    return np.resize(_pool()[offset % (POOL // 2) :], count)
+
+
+@functools.cache
+def _pool() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (rng.integers(1, 128, POOL) * rng.choice([-1, 1], POOL)).astype(np.int8)
