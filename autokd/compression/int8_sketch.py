@@ -7,9 +7,9 @@ Which nodes the runtime's quantizer inserts depends on how operators are wired, 
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from autokd.compression.quantization import insert_qdq, quietly, shorten
 THIN = 2  # one channel alone would be quantized per tensor
 POOL = 1 << 18
 SUFFIX = "_quantized"
+SPATIAL = ("Conv", "MaxPool", "AveragePool")  # the quantizer looks at none of their attributes
 POSITIVE = ("Relu", "Clip")
 KEEPS_SIGN = ("MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Resize", "Reshape")
 
@@ -38,19 +39,13 @@ def int8_sketches(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str,
     Returns:
         By plan, in the order of :func:`autokd.compression.plans.plans`; empty where nothing can be quantized.
     """
-    thin = _thin(model, types)
     full = {i.name: i for i in model.graph.initializer}
-    observed = _ranges(thin, types)
+    attributes = {f"n{i}": node.attribute for i, node in enumerate(model.graph.node)}
+    thin = _thin(model, types).SerializeToString(deterministic=True)
     found: dict[str, bytes] = {}
-    seen: set[bytes] = set()
-    for plan, nodes in plans(thin.graph).items():
-        with quietly():
-            quantized = insert_qdq(thin, observed, nodes)
-        content = hashlib.sha256(quantized.SerializeToString(deterministic=True)).digest()
-        if content in seen:
-            continue
-        seen.add(content)
-        _widen(quantized.graph, full)
+    for plan, content in _quantized(thin, tuple(types.items())):
+        quantized = onnx.load_from_string(content)
+        _widen(quantized.graph, full, attributes)
         shorten(quantized)
         metadata = {p.key: p.value for p in model.metadata_props} | {"bits": "8", "quantization_plan": plan}
         helper.set_model_props(quantized, dict(sorted(metadata.items())))
@@ -58,15 +53,32 @@ def int8_sketches(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str,
     return found
 
 
+@functools.lru_cache(maxsize=256)
+def _quantized(thin: bytes, types: tuple[tuple[str, int], ...]) -> tuple[tuple[str, bytes], ...]:
+    """Plans and thin files, alike ones once. Most nets of a search are wired like one before them, only wider or narrower."""
+    model = onnx.load_from_string(thin)
+    observed = _ranges(model, types)
+    found: dict[bytes, str] = {}
+    for plan, nodes in plans(model.graph).items():
+        with quietly():
+            quantized = insert_qdq(model, observed, nodes)
+        found.setdefault(quantized.SerializeToString(deterministic=True), plan)
+    return tuple((plan, content) for content, plan in found.items())
+
+
 def _thin(model: onnx.ModelProto, types: Mapping[str, int]) -> onnx.ModelProto:
     """The graph with two channels in every layer, node names, and the types that the quantizer asks for."""
-    graph = onnx.GraphProto(name=model.graph.name)
+    graph = onnx.GraphProto(name=model.graph.name, doc_string=model.graph.doc_string)
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     layers = set()
     for position, node in enumerate(graph.node):
         node.name = f"n{position}"
+        if node.op_type in SPATIAL:
+            grouped = any(a.name == "group" and a.i > 1 for a in node.attribute)
+            del node.attribute[:]
+            node.attribute.extend([helper.make_attribute("group", THIN)] if grouped else [])
         if node.op_type in WEIGHTED:
             layers.update(node.input[1:])
     for place, tensor in enumerate(model.graph.initializer):
@@ -78,23 +90,25 @@ def _thin(model: onnx.ModelProto, types: Mapping[str, int]) -> onnx.ModelProto:
             graph.initializer.append(tensor)
     ends = {v.name for v in (*graph.input, *graph.output)}
     graph.value_info.extend(helper.make_tensor_value_info(n, t, None) for n, t in types.items() if n not in ends)
-    thin = onnx.ModelProto(
+    return onnx.ModelProto(
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
         opset_import=model.opset_import,
         graph=graph,
     )
-    return thin
 
 
-def _ranges(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _ranges(model: onnx.ModelProto, types: tuple[tuple[str, int], ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """A range for every float value, another for each, never negative behind a ReLU."""
     positive: set[str] = set()
     for node in model.graph.node:
         if node.op_type in POSITIVE or (node.op_type in KEEPS_SIGN and node.input[0] in positive):
             positive.update(node.output)
-    floats = [name for name, kind in types.items() if kind == TensorProto.FLOAT]
+    floats = [name for name, kind in types if kind == TensorProto.FLOAT]
     return {
         name: (
             np.array(0.0 if name in positive else -1 - 0.02 * i, np.float32),
@@ -104,10 +118,13 @@ def _ranges(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str, tuple
     }
 
 
-def _widen(graph: onnx.GraphProto, full: Mapping[str, TensorProto]) -> None:
+def _widen(graph: onnx.GraphProto, full: Mapping[str, TensorProto], attributes: Mapping[str, Any]) -> None:
     """Real shapes for what stands for a layer's weights; integers and scales are made up, no two tensors alike."""
     held = {i.name: i for i in graph.initializer}
     for place, node in enumerate(graph.node):
+        if node.op_type in SPATIAL:
+            del node.attribute[:]
+            node.attribute.extend(attributes[node.name])
         name = node.input[0]
         layer = full.get(name.removesuffix(SUFFIX))
         if node.op_type == "DequantizeLinear" and name in held and layer is not None:

@@ -201,6 +201,7 @@ class _Tensors:
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """A value that matters; equal ones are kept once, as in an exported file."""
+        value = np.ascontiguousarray(value)  # a scalar becomes (1,), as in a canonical graph
         key = (str(value.dtype), value.shape, value.tobytes())
         if key not in self._known:
             kind = helper.np_dtype_to_tensor_dtype(value.dtype)

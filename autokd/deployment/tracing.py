@@ -318,9 +318,13 @@ def _same(kind: str) -> Callable[..., Value]:
     return handle
 
 
-def _relu6(x: Value, inplace: bool = False) -> Value:
-    bounds = [np.array(0.0, np.float32), np.array(6.0, np.float32)]
+def _hardtanh(x: Value, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
+    bounds = [np.array(min_val, np.float32), np.array(max_val, np.float32)]
     return x.tape.add("Clip", [x, *bounds], Value(x.tape, x.channels, x.space, x.dtype, x.repeat))
+
+
+def _relu6(x: Value, inplace: bool = False) -> Value:
+    return _hardtanh(x, 0.0, 6.0)
 
 
 def _dropout(x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
@@ -352,7 +356,7 @@ def _where(condition: Value, x: Any, y: Value) -> Value:
     _only(isinstance(x, torch.Tensor) and x.dim() == 0 and isinstance(y, Value), "where")
     condition.channels.join(y.channels)
     out = Value(y.tape, y.channels, y.space, y.dtype, y.repeat)
-    return y.tape.add("Where", [condition, _array(x).reshape(1), y], out)
+    return y.tape.add("Where", [condition, _array(x), y], out)
 
 
 def _cat(tensors: Sequence[Value], dim: int = 0) -> Value:
@@ -445,6 +449,7 @@ HANDLERS: dict[Any, Callable[..., Value]] = {
     F.relu: _same("Relu"),
     torch.relu: _same("Relu"),
     F.relu6: _relu6,
+    F.hardtanh: _hardtanh,
     F.hardswish: _same("HardSwish"),
     F.dropout: _dropout,
     F.max_pool2d: _max_pool,

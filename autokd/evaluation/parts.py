@@ -177,9 +177,18 @@ def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Datas
         ConfigError: The family refuses a parameter.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NoNumbers(TorchFunctionMode):
+        """Drawing initial weights that are not there would be most of the time."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in (torch.Tensor.normal_, torch.Tensor.uniform_) and args[0].is_meta:
+                return args[0]
+            return func(*args, **(kwargs or {}))
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), NoNumbers():
             model = family_builder(family)(dict(params), dataset.spec, len(dataset.classes))
     except Exception:  # its own code: if it cannot be built at all, that is said now
         return build_module(family, params, dataset, 0)

@@ -260,7 +260,8 @@ class Screening:
 
     def _settled(self, file: Path, profile: HardwareProfile, brief: Measurement, **extra: Any) -> list[Measurement]:
         """The brief timing where it decides, else a quick one, which looks at the memory too."""
-        remembers = bool(self._limits_of("peak_memory_bytes", profile))
+        memory = ("peak_memory_bytes", profile.name)
+        remembers = memory in {(c.metric, c.profile) for c in self.parts.plan.constraints}
         near = bool(self._limits_of("latency_ms", profile)) and not (
             self._clearly(True, brief) or self._clearly(False, brief)
         )

@@ -174,10 +174,12 @@ def test_an_uneven_timing_decides_less(scripted: Any) -> None:
 
 
 def test_memory_is_looked_at_where_it_is_limited(scripted: Any) -> None:
-    parts, meter = scripted({})
+    parts, meter = scripted({}, constraints=["peak_memory_bytes <= 2 MB"])
     found = screened(parts, ["peak_memory_bytes <= 2 MB"])
     assert meter.kinds == ["brief", "quick"]
     assert found["peak_memory_bytes@cpu_1_thread"].value == 1e6
+    costs = screen_one(parts.plan, parts, {"width_1": 8, "prune_1": 0.5, "bits": 32, **SPACE["fixed"]})
+    assert costs["peak_memory_bytes@cpu_1_thread"] == 1e6
 
 
 def test_the_first_profile_that_refuses_ends_it(scripted: Any) -> None:
@@ -348,7 +350,7 @@ def test_an_outline_that_cannot_be_is_built(real: Parts, monkeypatch: pytest.Mon
     class Computing(nn.Linear):
         def __init__(self) -> None:
             super().__init__(4, 4)
-            self.scale = float(self.weight.abs().max())
+            self.scale = float(self.weight.detach().abs().max())
 
     monkeypatch.setattr(parts_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
     assert real.outline("mobilenet", {}).model.weight.device.type == "cpu"
