@@ -121,27 +121,37 @@ def _ranges(model: onnx.ModelProto, types: tuple[tuple[str, int], ...]) -> dict[
 def _widen(graph: onnx.GraphProto, full: Mapping[str, TensorProto], attributes: Mapping[str, Any]) -> None:
     """Real shapes for what stands for a layer's weights; integers and scales are made up, no two tensors alike."""
     held = {i.name: i for i in graph.initializer}
+    restored: dict[str, onnx.NodeProto] = {}
+
+    def put(name: str, values: np.ndarray) -> None:
+        held[name].CopyFrom(numpy_helper.from_array(values, name))
+
     for place, node in enumerate(graph.node):
         if node.op_type in SPATIAL:
             del node.attribute[:]
             node.attribute.extend(attributes[node.name])
-        name = node.input[0]
-        layer = full.get(name.removesuffix(SUFFIX))
-        if node.op_type == "DequantizeLinear" and name in held and layer is not None:
-            dims, kind = tuple(layer.dims), held[name].data_type
-            data = _integers(math.prod(dims), 101 * place).astype(helper.tensor_dtype_to_np_dtype(kind)).tobytes()
-            held[name].CopyFrom(TensorProto(name=name, data_type=kind, dims=dims, raw_data=data))
+        if node.op_type == "DequantizeLinear":
+            restored[node.output[0]] = node
+            name = node.input[0]
+            layer = full.get(name.removesuffix(SUFFIX))
+            if name not in held or layer is None:
+                continue
+            dims, kind = tuple(layer.dims), helper.tensor_dtype_to_np_dtype(held[name].data_type)
+            put(name, _integers(math.prod(dims), 101 * place).astype(kind).reshape(dims))
             axis = next((a.i for a in node.attribute if a.name == "axis"), None)
             if axis is not None:
-                low = (1e-4 if kind == TensorProto.INT32 else 1e-2) * (1 + place / 1000)
-                scales = np.linspace(low, 2 * low, dims[axis], dtype=np.float32)
-                zeros = np.zeros(dims[axis], helper.tensor_dtype_to_np_dtype(kind))
-                for name, values in ((node.input[1], scales), (node.input[2], zeros)):
-                    held[name].CopyFrom(numpy_helper.from_array(values, name))
-        elif node.op_type in WEIGHTED:
-            for name in node.input[1:]:
-                if name in held and name in full:
-                    held[name].CopyFrom(full[name])
+                put(node.input[1], np.linspace(0.01, 0.02, dims[axis], dtype=np.float32) * np.float32(1 + place / 1000))
+                put(node.input[2], np.zeros(dims[axis], kind))
+    for node in graph.node:
+        if node.op_type not in WEIGHTED:
+            continue
+        for name in node.input[1:]:
+            if name in held and name in full:
+                held[name].CopyFrom(full[name])
+        if len(node.input) == 3 and all(name in restored for name in node.input):
+            # a bias with another scale than this product would keep the runtime from fusing the layer
+            data, weight, bias = (restored[name] for name in node.input)
+            put(bias.input[1], numpy_helper.to_array(held[data.input[1]]) * numpy_helper.to_array(held[weight.input[1]]))
 
 
 def _integers(count: int, offset: int) -> np.ndarray:
