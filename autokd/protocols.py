@@ -262,7 +262,9 @@ class LatencyResult:
 class Meter(Protocol):
     """Times a file on a profile, by name."""
 
-    def measure(self, path: Path, profile: str, quick: bool = False, brief: bool = False) -> LatencyResult: ...
+    def measure(
+        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+    ) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ def _widen(graph: onnx.GraphProto, full: Mapping[str, TensorProto], attributes: 
         if len(node.input) == 3 and all(name in restored for name in node.input):
             # a bias with another scale than this product would keep the runtime from fusing the layer
             data, weight, bias = (restored[name] for name in node.input)
-            put(bias.input[1], numpy_helper.to_array(held[data.input[1]]) * numpy_helper.to_array(held[weight.input[1]]))
+            put(
+                bias.input[1], numpy_helper.to_array(held[data.input[1]]) * numpy_helper.to_array(held[weight.input[1]])
+            )
 
 
 def _integers(count: int, offset: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def trained(model: nn.Module, spec: InputSpec) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).uniform_(0.01, 0.02, generator=generator))
+            parameter.add_(torch.empty_like(parameter).uniform_(-0.02, 0.02, generator=generator))
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.momentum = 1.0
@@ -130,6 +130,17 @@ def structure(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
+def kernels(data: bytes, folder: Path) -> list[Any]:
+    """What the runtime makes of a file: the operators that it runs, with their weights' shapes, in its order."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(folder / "optimised.onnx").graph
+    shapes = {i.name: (i.data_type, tuple(i.dims)) for i in graph.initializer}
+    return [(n.op_type, n.domain, [shapes.get(name) for name in n.input]) for n in graph.node]
+
+
 def sketched(model: nn.Module, spec: InputSpec, ratios: Mapping[str, float] | None = None) -> Sketch:
     share = shares(prune_groups(model) or default_groups(model), ratios or {})
     return sketch(
@@ -168,6 +179,7 @@ def test_the_sketch_is_the_exported_file_but_for_its_weights(tmp_path: Path, nam
     assert structure(drawn.model) == structure(file)
     assert onnx.load_from_string(drawn.data) == drawn.model
     facts = inspect(tmp_path / "real.onnx")
+    assert kernels(drawn.data, tmp_path) == kernels(file.SerializeToString(), tmp_path)
     assert (drawn.params, drawn.macs, len(drawn.data)) == (facts.params, facts.macs, facts.size_bytes)
     # a real module, pruned already, says its widths itself
     again = sketched(real, spec)
@@ -225,6 +237,7 @@ def test_int8_sketches_are_the_quantized_files_but_for_their_numbers(tmp_path: P
     for plan, data in wanted.items():
         mine, theirs = onnx.load_from_string(found[plan]), onnx.load_from_string(data)
         assert without_numbers(structure(mine)) == without_numbers(structure(theirs)), plan
+        assert kernels(found[plan], tmp_path) == kernels(data, tmp_path), plan
         quantized = sum(n.op_type == "QuantizeLinear" for n in theirs.graph.node)
         assert abs(len(found[plan]) - len(data)) <= 16 * (quantized + 1), plan
 

@@ -65,7 +65,9 @@ class Script:
     spread: float = 0.005
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def measure(self, path: Path, profile: str, quick: bool = False, brief: bool = False) -> LatencyResult:
+    def measure(
+        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+    ) -> LatencyResult:
         onnx.checker.check_model(onnx.load(path))
         kind = "brief" if brief else "quick" if quick else "full"
         self.calls.append((path.stem, profile, kind))

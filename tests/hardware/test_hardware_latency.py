@@ -84,6 +84,17 @@ def test_brief_asks_for_a_little_and_no_memory(short: HardwareProfile, quiet: Qu
         assert meter.measure(path, short.name).peak_memory_bytes is not None
 
 
+def test_a_timing_ends_once_the_file_is_clearly_slower_than_asked(
+    short: HardwareProfile, quiet: Quiet, make_onnx
+) -> None:
+    patient = replace(short, min_count=1000, min_duration_s=0.5, max_duration_s=1.0)
+    with LatencyMeter([patient], quiet) as meter:
+        path = make_onnx()
+        whole = meter.measure(path, patient.name)
+        assert meter.measure(path, patient.name, above_ms=whole.p50_ms / 2).count < whole.count / 2
+        assert meter.measure(path, patient.name, above_ms=whole.p50_ms * 10).count >= 1000
+
+
 @pytest.mark.parametrize("what", ["text", "empty", "missing", "cut", "folder"])
 def test_a_file_that_is_no_model_is_the_users_to_mend(
     meter: LatencyMeter, make_onnx, tmp_path: Path, what: str
