@@ -23,6 +23,7 @@ from autokd.compression.calibration import ranges
 from autokd.compression.plans import QUANTIZABLE, plans
 from autokd.errors import StageFailure, StorageError
 
+CONTENDER = 1.15  # a plan that looks this much slower than the fastest is not timed properly
 TIE = 1.01  # of files within 1 % of the fastest, the smallest is kept
 
 
@@ -35,7 +36,7 @@ class QuantizedFile:
         sha256: Of its bytes.
         size_bytes: Of the file.
         plan: Which operators are quantized; see ``autokd.compression.plans``.
-        timings_ms: What ``time_file`` gave for each plan.
+        timings_ms: What ``time_file``, or for plans far behind ``glance``, gave for each plan.
     """
 
     path: Path
@@ -45,7 +46,13 @@ class QuantizedFile:
     timings_ms: dict[str, float]
 
 
-def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable[[Path], float]) -> QuantizedFile:
+def quantize(
+    path: Path,
+    calibration: np.ndarray,
+    out: Path,
+    time_file: Callable[[Path], float],
+    glance: Callable[[Path], float] | None = None,
+) -> QuantizedFile:
     """Writes the fastest int8 version of a float32 ONNX file.
 
     Static QDQ: activations uint8 per tensor with minimum and maximum from the calibration data, weights int8 symmetric
@@ -58,7 +65,8 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
         path: A float32 file with batch norms folded; its input reads ``(N, *shape)``.
         calibration: Raw samples ``(N, *shape)``.
         out: Where to write; there whole or not at all.
-        time_file: Milliseconds of one call of a file; called once for each distinct file.
+        time_file: Milliseconds of one call of a file; called at most once for each distinct file.
+        glance: The same, rougher and sooner: only files that come near the fastest by it are timed by ``time_file``.
 
     Raises:
         StageFailure: Nothing in the file can be quantized, or ONNX Runtime fails at it.
@@ -78,14 +86,16 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
     with folder:
-        timings: dict[str, float] = {}
         files = {plan: Path(folder.name) / f"{plan}.onnx" for plan in candidates}
         for plan, data in candidates.items():
             with _storing(out):
                 files[plan].write_bytes(data)
-            timings[plan] = float(time_file(files[plan]))
-        limit = min(timings.values()) * TIE
-        best = min((p for p in timings if timings[p] <= limit), key=lambda p: len(candidates[p]))
+        timings = {plan: float(glance(file)) for plan, file in files.items()} if glance else {}
+        near = min(timings.values(), default=0.0) * CONTENDER
+        timed = [plan for plan in files if timings.get(plan, 0.0) <= near]
+        timings |= {plan: float(time_file(files[plan])) for plan in timed}
+        limit = min(timings[plan] for plan in timed) * TIE
+        best = min((p for p in timed if timings[p] <= limit), key=lambda p: len(candidates[p]))
         with _storing(out):
             files[best].replace(out)
     data = candidates[best]
