@@ -34,8 +34,9 @@ MARGIN = 0.10
 """A brief timing closer to a limit than this, relative, does not decide."""
 SPREADS = 4
 """Nor one closer than so many of its own spreads."""
-INT8_GAIN = 8.0
-"""No int8 plan is so many times faster than float32. See ``docs/benchmarks.md``, "The cost of the engine"."""
+INT8_GAIN = 6.0
+"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and an
+instruction with 8-bit operands does four times the work of one with floats."""
 ORDER = ("no_add", "all_but_stem", "all", "no_depthwise", "linear")
 """Plans by how often they win."""
 
