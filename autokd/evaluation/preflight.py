@@ -29,8 +29,8 @@ TRIALS = 24
 EXTRA = 150
 """Random candidates that are timed as well before a constraint is called impossible."""
 TIMED_STEPS = 12
-SCREENS = 3
-"""What a trial does beside training (screen, export, quantize, verify, time) takes about so many screens."""
+BESIDE_S = 1.0
+"""What a trial does beside training (screen, export, quantize, verify, time) takes about so many seconds, one trial at a time."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,7 @@ def preflight(
     tell: Callable[[str, float | None], None],
 ) -> Preflight:
     """All of it; a few seconds. See :func:`probe`."""
-    began = time.perf_counter()
     found, failed = probe(plan, screen, TRIALS, tell)
-    each = (time.perf_counter() - began) / (len(found) + sum(failed.values()))
     refuse_impossible(plan, found, failed)
     names = sorted({name for p in found for name in p.costs})
     spans = {n: (min(p.costs[n] for p in found), max(p.costs[n] for p in found)) for n in names}
@@ -194,7 +192,7 @@ def preflight(
     seconds = train_seconds(plan, parts, middle.params)
     budget = plan.config.budget
     total = min(
-        (budget.trials or math.inf) * (seconds / concurrency + SCREENS * each),  # only training runs side by side
+        (budget.trials or math.inf) * (seconds / concurrency + BESIDE_S),  # only training runs side by side
         budget.wall_s or math.inf,
         (budget.cpu_s or math.inf) / concurrency,
     )
