@@ -262,7 +262,7 @@ class LatencyResult:
         p90_ms: 90th percentile.
         spread: Relative half-range of the block medians that were kept, e.g. ``0.004`` for 0.4 %.
         count: Number of timed calls.
-        peak_memory_bytes: Peak resident memory of the worker above its state before the file was loaded.
+        peak_memory_bytes: Peak resident memory of the worker above its state before the file was loaded; ``None``: not looked at.
         clock_factor: What the raw latencies were multiplied with to stand for the host's usual clock; ``None``: they are raw.
     """
 
@@ -270,14 +270,16 @@ class LatencyResult:
     p90_ms: float
     spread: float
     count: int
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     clock_factor: float | None = None
 
 
 class Meter(Protocol):
     """Times a file on a profile, by name."""
 
-    def measure(self, path: Path, profile: str, quick: bool = False) -> LatencyResult: ...
+    def measure(
+        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+    ) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -53,27 +55,38 @@ def fold_residuals(model: onnx.ModelProto) -> int:
     return len(folded)
 
 
+def absorbs_identity(kind: str, shape: Sequence[int], attributes: Mapping[str, Any]) -> bool:
+    """Whether some kernel of this shape makes the layer return its input, so that ``+ x`` can be folded into it.
+
+    Args:
+        kind: Operator.
+        shape: Of its weight.
+        attributes: Of the operator.
+    """
+    if kind == "Gemm":
+        return attributes.get("alpha", 1.0) == 1.0 and not attributes.get("transA", 0) and shape[0] == shape[1]
+    if kind != "Conv":
+        return False
+    size = shape[2:]
+    dilations = attributes.get("dilations", [1] * len(size))
+    same = [d * (k // 2) for k, d in zip(size, dilations, strict=True)]
+    return not (
+        shape[0] != shape[1] * attributes.get("group", 1)
+        or any(k % 2 == 0 for k in size)
+        or any(s != 1 for s in attributes.get("strides", []))
+        or list(attributes.get("pads", [0] * 2 * len(size))) != same * 2
+        or attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    )
+
+
 def _identity(layer: onnx.NodeProto, kernel: np.ndarray) -> np.ndarray | None:
     """The kernel, shaped like ``kernel``, that makes ``layer`` return its input; ``None`` where there is none."""
     facts = {a.name: onnx.helper.get_attribute_value(a) for a in layer.attribute}
+    if not absorbs_identity(layer.op_type, kernel.shape, facts):
+        return None
     if layer.op_type == "Gemm":
-        plain = facts.get("alpha", 1.0) == 1.0 and not facts.get("transA", 0) and kernel.shape[0] == kernel.shape[1]
-        return np.eye(len(kernel), dtype=kernel.dtype) if plain else None
-    if layer.op_type != "Conv":
-        return None
-    size = kernel.shape[2:]
-    groups = facts.get("group", 1)
-    outputs, per_group = kernel.shape[:2]
-    dilations = facts.get("dilations", [1] * len(size))
-    same = [d * (k // 2) for k, d in zip(size, dilations, strict=True)]
-    if (
-        outputs != per_group * groups
-        or any(k % 2 == 0 for k in size)
-        or any(s != 1 for s in facts.get("strides", []))
-        or list(facts.get("pads", [0] * 2 * len(size))) != same * 2
-        or facts.get("auto_pad", b"NOTSET") != b"NOTSET"
-    ):
-        return None
+        return np.eye(len(kernel), dtype=kernel.dtype)
+    outputs, per_group, *size = kernel.shape
     unit = np.zeros_like(kernel)
     centre = tuple(k // 2 for k in size)
     for channel in range(outputs):

@@ -17,7 +17,7 @@ from autokd.compression.shrinking import shrink_to
 from autokd.errors import StageFailure
 from autokd.protocols import Importance
 
-__all__ = ["L1", "Taylor", "channels_left", "default_groups", "prune", "shrink_to"]
+__all__ = ["L1", "Taylor", "channels_left", "default_groups", "prune", "shares", "shrink_to", "width_left"]
 
 
 def prune(
@@ -51,7 +51,7 @@ def prune(
     Raises:
         StageFailure: A ratio outside [0, 1), an unknown group, missing gradients, or a model that cannot be traced.
     """
-    share = _shares(groups, ratios)
+    share = shares(groups, ratios)
     if not any(share.values()):
         return
     with _prepared(model):
@@ -90,6 +90,19 @@ def channels_left(channels: int, ratio: float, round_to: int) -> int:
     return min(channels, max(1, multiples) * round_to)
 
 
+def width_left(share: Mapping[nn.Module, float], coupled: Sequence[nn.Module], channels: int, round_to: int = 4) -> int:
+    """How many channels :func:`prune` leaves where no grouped convolution is passed, known without a model in memory.
+
+    Args:
+        share: The ratio of every layer, from :func:`shares`.
+        coupled: The layers that lose the same channels.
+        channels: How many they have.
+        round_to: As for :func:`prune`.
+    """
+    ratios = [share[layer] for layer in coupled if layer in share]
+    return channels_left(channels, min(ratios, default=0.0), round_to)
+
+
 @dataclass(frozen=True)
 class _Cut:
     layer: nn.Module
@@ -97,8 +110,12 @@ class _Cut:
     channels: list[int]
 
 
-def _shares(groups: Mapping[str, Sequence[nn.Module]], ratios: Mapping[str, float]) -> dict[nn.Module, float]:
-    """The ratio of every layer."""
+def shares(groups: Mapping[str, Sequence[nn.Module]], ratios: Mapping[str, float]) -> dict[nn.Module, float]:
+    """The ratio of every layer that a group names.
+
+    Raises:
+        StageFailure: A ratio outside [0, 1), or an unknown group.
+    """
     unknown = sorted(set(ratios) - set(groups))
     if unknown:
         raise StageFailure(

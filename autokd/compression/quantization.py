@@ -23,6 +23,7 @@ from autokd.compression.calibration import ranges
 from autokd.compression.plans import QUANTIZABLE, plans
 from autokd.errors import StageFailure, StorageError
 
+CONTENDER = 1.15  # a plan that looks this much slower than the fastest is not timed properly
 TIE = 1.01  # of files within 1 % of the fastest, the smallest is kept
 
 
@@ -35,7 +36,7 @@ class QuantizedFile:
         sha256: Of its bytes.
         size_bytes: Of the file.
         plan: Which operators are quantized; see ``autokd.compression.plans``.
-        timings_ms: What ``time_file`` gave for each plan.
+        timings_ms: What ``time_file``, or for plans far behind ``glance``, gave for each plan.
     """
 
     path: Path
@@ -45,7 +46,13 @@ class QuantizedFile:
     timings_ms: dict[str, float]
 
 
-def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable[[Path], float]) -> QuantizedFile:
+def quantize(
+    path: Path,
+    calibration: np.ndarray,
+    out: Path,
+    time_file: Callable[[Path], float],
+    glance: Callable[[Path], float] | None = None,
+) -> QuantizedFile:
     """Writes the fastest int8 version of a float32 ONNX file.
 
     Static QDQ: activations uint8 per tensor with minimum and maximum from the calibration data, weights int8 symmetric
@@ -58,7 +65,8 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
         path: A float32 file with batch norms folded; its input reads ``(N, *shape)``.
         calibration: Raw samples ``(N, *shape)``.
         out: Where to write; there whole or not at all.
-        time_file: Milliseconds of one call of a file; called once for each distinct file.
+        time_file: Milliseconds of one call of a file; called at most once for each distinct file.
+        glance: The same, rougher and sooner: only files that come near the fastest by it are timed by ``time_file``.
 
     Raises:
         StageFailure: Nothing in the file can be quantized, or ONNX Runtime fails at it.
@@ -67,7 +75,7 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
     if not len(calibration):
         raise StageFailure("quantize", "error", "calibration needs at least one sample")
     try:
-        with _quiet():
+        with quietly():
             candidates = _candidates(onnx.load(path), calibration)
     except Exception as error:  # the runtime's quantizer raises whatever comes
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -78,14 +86,16 @@ def quantize(path: Path, calibration: np.ndarray, out: Path, time_file: Callable
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
     with folder:
-        timings: dict[str, float] = {}
         files = {plan: Path(folder.name) / f"{plan}.onnx" for plan in candidates}
         for plan, data in candidates.items():
             with _storing(out):
                 files[plan].write_bytes(data)
-            timings[plan] = float(time_file(files[plan]))
-        limit = min(timings.values()) * TIE
-        best = min((p for p in timings if timings[p] <= limit), key=lambda p: len(candidates[p]))
+        timings = {plan: float(glance(file)) for plan, file in files.items()} if glance else {}
+        near = min(timings.values(), default=0.0) * CONTENDER
+        timed = [plan for plan in files if timings.get(plan, 0.0) <= near]
+        timings |= {plan: float(time_file(files[plan])) for plan in timed}
+        limit = min(timings[plan] for plan in timed) * TIE
+        best = min((p for p in timed if timings[p] <= limit), key=lambda p: len(candidates[p]))
         with _storing(out):
             files[best].replace(out)
     data = candidates[best]
@@ -126,6 +136,21 @@ def _candidates(model: onnx.ModelProto, calibration: np.ndarray) -> dict[str, by
 def _quantize(
     model: onnx.ModelProto, observed: dict[str, tuple[np.ndarray, np.ndarray]], nodes: Sequence[str]
 ) -> onnx.ModelProto:
+    quantized = insert_qdq(model, observed, nodes)
+    shorten(quantized)
+    return quantized
+
+
+def insert_qdq(
+    model: onnx.ModelProto, observed: dict[str, tuple[np.ndarray, np.ndarray]], nodes: Sequence[str]
+) -> onnx.ModelProto:
+    """A copy whose ``nodes`` work on integers, with the scores in float and without metadata.
+
+    Args:
+        model: With unique node names and inferred types (``value_info``).
+        observed: Smallest and largest value of every float tensor.
+        nodes: Names of the nodes to quantize.
+    """
     copied = copy.deepcopy(model)
     add_infer_metadata(copied)  # shapes are there: spares the quantizer a round over the disk
     quantizer = QDQQuantizer(
@@ -144,7 +169,6 @@ def _quantize(
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
     _float_scores(quantized.graph)
-    _shorten(quantized)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     del quantized.metadata_props[:]
     return quantized
@@ -166,7 +190,7 @@ def _float_scores(graph: onnx.GraphProto) -> None:
             graph.node.remove(rounded)
 
 
-def _shorten(model: onnx.ModelProto) -> None:
+def shorten(model: onnx.ModelProto) -> None:
     """Short names and equal initialisers merged: a tenth of a small file, at no cost in speed."""
     graph = model.graph
     names = {v.name: v.name for v in (*graph.input, *graph.output)}
@@ -194,7 +218,7 @@ def _shorten(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """The runtime's quantizer warns through the root logger about what is intended here."""
     root = logging.getLogger()
     root.addFilter(_from_quantizer)

@@ -66,7 +66,7 @@ def export(
         StageFailure: Neither exporter can express the model, or its output is not ``(N, classes)``.
         StorageError: The disk refuses.
     """
-    with _evaluating(model):
+    with evaluating(model):
         graph = _trace(model, spec, opset)
     try:
         tidy(graph)
@@ -74,7 +74,7 @@ def export(
         fold_batch_norms(graph)
         for change in passes:
             change(graph)
-        _label(canonical(tidy(graph)), spec, classes, name)
+        label(canonical(tidy(graph)), spec, classes, name)
         onnx.checker.check_model(graph, full_check=True)
     except Exception as error:
         raise StageFailure("export", "error", f"the exported graph is not valid: {_one_line(error)}") from error
@@ -124,7 +124,7 @@ def _trace(model: nn.Module, spec: InputSpec, opset: int) -> onnx.ModelProto:
                 raise StageFailure("export", "error", detail) from second
 
 
-def _label(graph: onnx.ModelProto, spec: InputSpec, classes: Sequence[str], name: str) -> None:
+def label(graph: onnx.ModelProto, spec: InputSpec, classes: Sequence[str], name: str) -> None:
     """Sets the names and the metadata that a reader of the file needs."""
     graph.graph.name = name
     graph.producer_name, graph.producer_version = "autokd", __version__
@@ -158,7 +158,7 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; each module's own mode again afterwards."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()

@@ -25,8 +25,8 @@ from autokd.compression.pruning import default_groups
 from autokd.compression.pruning import prune as prune_channels
 from autokd.errors import Infeasible
 from autokd.evaluation import work
-from autokd.evaluation.costs import file_costs
 from autokd.evaluation.parts import Parts, prune_groups
+from autokd.evaluation.screening import sketch_costs
 from autokd.objectives import Objective
 from autokd.protocols import Shortens
 from autokd.trial import ParamValue, Violation
@@ -34,7 +34,8 @@ from autokd.trial import ParamValue, Violation
 Params = Mapping[str, ParamValue]
 RATIOS = (0.25, 0.5)
 """Shares of a group's channels that a variant cuts."""
-ROUND_TO = 4
+SCORED = 5
+"""Of the variants that save time so many are built and scored: those that save most."""
 LEAST_GAIN = 0.03
 """A variant must save so much of the logarithm of the cost: less is within the timing's noise of nothing."""
 CUTS = 4
@@ -80,13 +81,12 @@ class Narrower:
 
     Args:
         parts: The study's parts.
-        folder: For files to be timed.
         cost: The objective whose value is brought down.
     """
 
-    def __init__(self, parts: Parts, folder: Path, cost: Objective) -> None:
-        self.parts, self.folder, self.cost = parts, folder, cost.name
-        self.profiles = [p for p in parts.plan.profiles if p.name == cost.profile]
+    def __init__(self, parts: Parts, cost: Objective) -> None:
+        self.parts, self.cost = parts, cost.name
+        self.profiles = [cost.profile] if cost.profile else []
 
     def narrow(self, model: nn.Module, shape: Params, keep: float) -> tuple[Cut, list[str], float]:
         """The student after cuts that bring its cost to about ``keep`` of what it was.
@@ -97,8 +97,9 @@ class Narrower:
         Raises:
             Infeasible: No variant saves anything.
         """
-        before, whole = self.measure(model), self.loss(copy.deepcopy(model))
-        now = Cut(model, dict(shape), before, Variant("", {}, {}), whole)
+        now = Cut(model, dict(shape), 0.0, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
+        before = now.cost = self.measure(now, now.variant)
+        whole = now.loss
         done: list[str] = []
         while len(done) < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
             best = self._best_cut(now)
@@ -116,12 +117,14 @@ class Narrower:
         return now, done, before
 
     def _best_cut(self, now: Cut) -> Cut | None:
-        found = []
+        """The cut that harms least for what it saves; all are timed as sketches, the quickest are built and scored."""
+        savings = []
         for variant in self.variants(now):
-            cut = self.apply(now, variant)
-            if cut is not None and math.log(now.cost / cut.cost) >= LEAST_GAIN:
-                cut.loss = self.loss(cut.model)
-                found.append(cut)
+            cost = self.measure(now, variant)
+            if math.log(now.cost / cost) >= LEAST_GAIN:
+                savings.append((cost, variant))
+        savings.sort(key=lambda s: s[0])
+        found = [self.apply(now, variant, cost) for cost, variant in savings[:SCORED]]
         if not found:
             return None
         # what does no harm is judged by what it saves
@@ -143,8 +146,8 @@ class Narrower:
             found += [Variant(name, {}, dict(change)) for name, change in family.shorter(now.shape, spec).items()]
         return found
 
-    def apply(self, now: Cut, variant: Variant) -> Cut | None:
-        """The variant with inherited weights, timed; ``None`` when it is not smaller."""
+    def apply(self, now: Cut, variant: Variant, cost: float) -> Cut:
+        """The variant with inherited weights, scored."""
         shape = {**now.shape, **variant.shape}
         with self.parts.pace():
             if variant.shape:
@@ -153,19 +156,23 @@ class Narrower:
                 model = copy.deepcopy(now.model)
                 example = torch.from_numpy(np.ascontiguousarray(self.parts.calibration[:2]))
                 groups = prune_groups(model) or default_groups(model)
-                prune_channels(model, example, groups, variant.ratios, L1(), round_to=ROUND_TO)
-                if weights(model) == weights(now.model):
-                    return None
-        return Cut(model, shape, self.measure(model), variant)
+                prune_channels(model, example, groups, variant.ratios, L1())
+        return Cut(model, shape, cost, variant, self.loss(model))
 
-    def measure(self, model: nn.Module) -> float:
-        """The cost of a student's file, timed shortly where it is a time."""
-        file = self.folder / "variant.onnx"
+    def measure(self, now: Cut, variant: Variant) -> float:
+        """The cost of a variant, sketched and timed shortly where it is a time."""
+        student: nn.Module | Params = {**now.shape, **variant.shape}
+        if variant.shape:  # its layers have lost channels that the shape does not tell
+            student = self._outline(student, now.model)
+        else:
+            student = now.model
+        ratios = {f"prune_{group}": ratio for group, ratio in variant.ratios.items()}
+        return sketch_costs(self.parts, student, ratios, profiles=self.profiles)[self.cost].value
+
+    def _outline(self, shape: Params, larger: nn.Module) -> nn.Module:
+        """The shapes of a variant of fewer blocks or pixels."""
         with self.parts.pace():
-            work._export(model, self.parts, file)
-        costs = {m.name: m.value for m in file_costs(file, self.profiles, self.parts.meter, quick=True)}
-        file.unlink()
-        return costs[self.cost]
+            return inherit(self.parts, shape, larger.state_dict())
 
     def loss(self, model: nn.Module) -> float:
         """Cross-entropy in nats on the first training samples, batch norms settled first; changes the statistics."""
@@ -194,11 +201,6 @@ def inherit(parts: Parts, shape: Params, state: Mapping[str, torch.Tensor]) -> n
     return model.eval()
 
 
-def weights(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in model.parameters())
-
-
 def narrow_and_tune(
     folder: Path,
     parts: Parts,
@@ -209,5 +211,5 @@ def narrow_and_tune(
     tune: Any,
 ) -> dict[str, Any]:
     """Cut, then ``tune(folder, model)``; the stage's plain values, the new shape among them."""
-    cut, done, before = Narrower(parts, folder, cost).narrow(parent, shape, keep)
+    cut, done, before = Narrower(parts, cost).narrow(parent, shape, keep)
     return {**tune(folder, cut.model), "shape": cut.shape, "cuts": done, "cost_before": before, "cost_after": cut.cost}

@@ -145,6 +145,10 @@ class Parts:
         """An untrained module that reads raw input; the same seed gives the same weights."""
         return build_module(family, params, self.dataset, self.plan.config.seed)
 
+    def outline(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
+        """The same module without weights: shapes only, in a tenth of the time."""
+        return outline_module(family, params, self.dataset)
+
     @cached_property
     def family_key(self) -> str:
         return family_key(self.plan.space.family, self.dataset)
@@ -163,6 +167,32 @@ def build_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset
 
     torch.manual_seed(seed)
     return RawInput(family_builder(family)(dict(params), dataset.spec, len(dataset.classes)), dataset.spec)
+
+
+def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset) -> RawInput:
+    """A student on torch's meta device, where nothing is allocated or initialised; a family that needs numbers to build
+    itself is built with them.
+
+    Raises:
+        ConfigError: The family refuses a parameter.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class NoNumbers(TorchFunctionMode):
+        """Drawing initial weights that are not there would be most of the time."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in (torch.Tensor.normal_, torch.Tensor.uniform_) and args[0].is_meta:
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    try:
+        with torch.device("meta"), NoNumbers():
+            model = family_builder(family)(dict(params), dataset.spec, len(dataset.classes))
+    except Exception:  # its own code: if it cannot be built at all, that is said now
+        return build_module(family, params, dataset, 0)
+    return RawInput(model, dataset.spec)
 
 
 def family_builder(family: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.errors import Infeasible, StageFailure, StorageError
-from autokd.evaluation import work
+from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
 from autokd.evaluation.rungs import Origin, climb
@@ -72,10 +72,12 @@ class Evaluation:
         recipe = make_recipe(config.training, training, len(parts.train_targets))
         method, options = method_of(config.distillation, training)
 
-        root, student = self.begin(shape, pruning, bits)
+        root = self.begin(shape, pruning, bits)
         trained = trial.stage(
             Stage.DISTILL,
-            lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
+            lambda folder: work.distill(
+                folder, parts, parts.build(space.family, shape), recipe, method, options, trial
+            ),
             work.distill_reads(parts, recipe, method, options),
             root,
         )
@@ -93,10 +95,8 @@ class Evaluation:
         self.ship(parent, shape, bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
 
-    def begin(
-        self, shape: Mapping[str, ParamValue], pruning: Mapping[str, ParamValue], bits: int
-    ) -> tuple[Stored, Any]:
-        """Build and screen, before any training; the key that training goes on from, and the untrained student.
+    def begin(self, shape: Mapping[str, ParamValue], pruning: Mapping[str, ParamValue], bits: int) -> Stored:
+        """Build an outline and screen it, before any training; the key that training goes on from.
 
         Raises:
             Infeasible: It cannot fit.
@@ -106,19 +106,20 @@ class Evaluation:
         root = Stored(Stage.BUILD, work.build_key(parts, shape), trial.folder, {})
         with trial.guard(Stage.BUILD):
             began = time.monotonic()
-            student = parts.build(parts.plan.space.family, shape)
-            self.describe(student)
+            outline = parts.outline(parts.plan.space.family, shape)
+            self.describe(outline)
         trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
+        limits, profiles = screening.known_limits(parts.plan), screening.limited_profiles(parts.plan)
         screened = trial.stage(
             Stage.SCREEN,
-            lambda folder: work.screen(folder, parts, shape, pruning, bits),
-            work.screen_reads(parts, pruning, bits),
+            lambda folder: screening.screen(folder, parts, shape, pruning, bits, limits, profiles, outline),
+            screening.screen_reads(parts.plan, pruning, bits, limits, profiles),
             root,
         )
         self._learn(screened)
         self._refuse_what_cannot_fit()
         self.train_began()
-        return root, student
+        return root
 
     def train_began(self) -> None:
         """From here on the trial counts."""

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from autokd.errors import ConfigError, StageFailure, StudyError
-from autokd.evaluation import work
+from autokd.evaluation import screening, work
 from autokd.evaluation.dataset_store import save_dataset
 from autokd.evaluation.parts import SETUP, Parts, Setup
 from autokd.evaluation.prepare import device_of, recipes
@@ -29,8 +29,8 @@ TRIALS = 24
 EXTRA = 150
 """Random candidates that are timed as well before a constraint is called impossible."""
 TIMED_STEPS = 12
-SCREENS = 3
-"""What a trial does beside training (screen, export, quantize, verify, time) takes about so many screens."""
+BESIDE_S = 1.0
+"""What a trial does beside training (screen, export, quantize, verify, time) takes about so many seconds, one trial at a time."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,15 @@ def probe(
 
 
 def screen_one(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> dict[str, float]:
-    """Costs of one candidate, through the stage store: the search finds them there."""
+    """All costs of one candidate, through the stage store."""
     shape = plan.space.of_stage(Stage.BUILD, params)
     pruning = plan.space.of_stage(Stage.PRUNE, params)
     bits = int(plan.space.of_stage(Stage.QUANTIZE, params).get("bits", 32))
     trial = TrialDir(parts.home / "preflight", parts.store)
     stored = trial.stage(
         Stage.SCREEN,
-        lambda folder: work.screen(folder, parts, shape, pruning, bits),
-        work.screen_reads(parts, pruning, bits),
+        lambda folder: screening.screen(folder, parts, shape, pruning, bits),
+        screening.screen_reads(plan, pruning, bits),
         work.build_key(parts, shape),
     )
     return work.by_name(stored.value)
@@ -178,9 +178,7 @@ def preflight(
     tell: Callable[[str, float | None], None],
 ) -> Preflight:
     """All of it; a few seconds. See :func:`probe`."""
-    began = time.perf_counter()
     found, failed = probe(plan, screen, TRIALS, tell)
-    each = (time.perf_counter() - began) / (len(found) + sum(failed.values()))
     refuse_impossible(plan, found, failed)
     names = sorted({name for p in found for name in p.costs})
     spans = {n: (min(p.costs[n] for p in found), max(p.costs[n] for p in found)) for n in names}
@@ -194,7 +192,7 @@ def preflight(
     seconds = train_seconds(plan, parts, middle.params)
     budget = plan.config.budget
     total = min(
-        (budget.trials or math.inf) * (seconds / concurrency + SCREENS * each),  # only training runs side by side
+        (budget.trials or math.inf) * (seconds / concurrency + BESIDE_S),  # only training runs side by side
         budget.wall_s or math.inf,
         (budget.cpu_s or math.inf) / concurrency,
     )

@@ -48,10 +48,12 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
     recipe = replace(recipe, samples=max(1, round(rung.share * whole)))
     shape: Mapping[str, ParamValue] = space.of_stage(Stage.BUILD, params)
     if rung.parent is None:
-        root, student = run.begin(shape, {}, 32)
+        root = run.begin(shape, {}, 32)
         trained = trial.stage(
             Stage.DISTILL,
-            lambda folder: work.distill(folder, parts, student, recipe, method, options, trial),
+            lambda folder: work.distill(
+                folder, parts, parts.build(space.family, shape), recipe, method, options, trial
+            ),
             work.distill_reads(parts, recipe, method, options),
             root,
         )

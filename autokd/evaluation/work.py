@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, write_json
+from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import METRICS
 from autokd.protocols import CurvePoint, Recipe
 from autokd.trial import Measurement, ParamValue
@@ -52,10 +53,25 @@ def ratios(pruning: Params) -> dict[str, float]:
 # ---------------------------------------------------------------------------------------------------- screen
 
 
-def screen(folder: Path, parts: Parts, shape: Params, pruning: Params, bits: int) -> dict[str, Any]:
-    """Export the untrained candidate, cut and quantized as it would ship, and take what does not depend on weights."""
+def exported_costs(
+    folder: Path,
+    parts: Parts,
+    student: nn.Module,
+    pruning: Params,
+    bits: int,
+    profiles: Sequence[HardwareProfile],
+) -> list[Measurement]:
+    """What an untrained student costs, by the long way: exported, cut and quantized as it would ship, then timed.
+
+    Args:
+        folder: Where its files are for a while.
+        parts: The study's parts.
+        student: With real weights, not cut yet; cut in place.
+        pruning: The parameters of the prune stage.
+        bits: 32 or 8.
+        profiles: Where to time it.
+    """
     with parts.pace():
-        student = parts.build(parts.plan.space.family, shape)
         if any(ratios(pruning).values()):
             _cut(student, parts, pruning, trained=False)
         file = folder / "untrained.onnx"
@@ -64,15 +80,10 @@ def screen(folder: Path, parts: Parts, shape: Params, pruning: Params, bits: int
         quantized = folder / "untrained.int8.onnx"
         quantize_file(file, parts.calibration[:8], quantized, timer(parts))
         file = quantized
-    measurements = file_costs(file, parts.plan.profiles, parts.meter, quick=True)
+    found = file_costs(file, profiles, parts.meter, quick=True)
     for left_over in folder.glob("*.onnx"):
         left_over.unlink()  # only the numbers are wanted
-    return {"measurements": [asdict(m) for m in measurements]}
-
-
-def screen_reads(parts: Parts, pruning: Params, bits: int) -> dict[str, Any]:
-    """What the costs of an untrained candidate depend on beside its shape."""
-    return {"prune": ratios(pruning), "bits": bits, "profiles": [asdict(p) for p in parts.plan.profiles]}
+    return found
 
 
 def by_name(value: Mapping[str, Any]) -> dict[str, float]:
@@ -80,11 +91,22 @@ def by_name(value: Mapping[str, Any]) -> dict[str, float]:
     return {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
 
 
-def timer(parts: Parts) -> Callable[[Path], float]:
-    """Times a file on the profile of the first latency objective: what int8 must be fast on."""
+def timer_profile(parts: Parts) -> str:
+    """The profile of the first latency objective: what int8 must be fast on."""
     names = [o.profile for o in parts.plan.objectives if o.metric == "latency_ms"]
-    profile = names[0] if names and names[0] else parts.plan.profiles[0].name
+    return names[0] if names and names[0] else parts.plan.profiles[0].name
+
+
+def timer(parts: Parts) -> Callable[[Path], float]:
+    """Times a file on :func:`timer_profile`."""
+    profile = timer_profile(parts)
     return lambda path: parts.meter.measure(path, profile, quick=True).p50_ms
+
+
+def glance(parts: Parts) -> Callable[[Path], float]:
+    """The same in some ten milliseconds."""
+    profile = timer_profile(parts)
+    return lambda path: parts.meter.measure(path, profile, brief=True).p50_ms
 
 
 # --------------------------------------------------------------------------------------------- distill, prune
@@ -226,7 +248,7 @@ def _export(student: nn.Module, parts: Parts, path: Path) -> Any:
 def quantize(folder: Path, parts: Parts, package: Stored) -> dict[str, Any]:
     """Static int8, calibrated on the calibration split; the fastest of a few operator plans by the clock."""
     source = package.folder / package.value["file"]
-    done = quantize_file(source, parts.calibration, folder / "student.onnx", timer(parts))
+    done = quantize_file(source, parts.calibration, folder / "student.onnx", timer(parts), glance(parts))
     return {
         "file": "student.onnx",
         "sha256": done.sha256,

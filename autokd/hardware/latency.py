@@ -31,6 +31,7 @@ CALIBRATION_S = 2.0
 AGAIN = 2
 """So many more timings where the beat says that the first was disturbed."""
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
+BRIEF = {"warmup": 3, "min_count": 5, "min_duration_s": 0.008, "max_duration_s": 0.016}  # at most so much
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -77,13 +78,17 @@ class LatencyMeter:
         while self._workers:
             self._workers.popitem()[1].close()
 
-    def measure(self, path: Path, profile: str, quick: bool = False) -> LatencyResult:
+    def measure(
+        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+    ) -> LatencyResult:
         """Time a file on a profile.
 
         Args:
             path: The ONNX file.
             profile: Name of one of the profiles given.
             quick: A third of the calls and of the time, by the same method: for screens.
+            brief: Some ten milliseconds, by the same method, without the memory: tells clear cases apart.
+            above_ms: Stop as soon as a few blocks of calls are all above this, before the clock's drift is taken out; 0: never.
 
         Raises:
             ConfigError: No such profile.
@@ -99,6 +104,9 @@ class LatencyMeter:
             )
         asked = self.profiles[profile]
         request = _request(Path(path).resolve(), asked, quick)
+        if brief:
+            request |= {key: min(request[key], most) for key, most in BRIEF.items()} | {"memory": 0}
+        request["above_ms"] = above_ms
         with self._locks[profile]:
             reply, factor = self._timed(asked, request, Path(path))
             if factor is None and asked.provider == CPU and profile not in self._strange:
@@ -160,7 +168,7 @@ class LatencyMeter:
             self._workers.pop(profile.name, None)
             worker.close()
             raise
-        if not worker.resets_peak:  # then only a process's first peak is right
+        if not worker.resets_peak and request.get("memory", 1):  # then only a process's first peak is right
             self._workers.pop(profile.name).close()
         return reply
 

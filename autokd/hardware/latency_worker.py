@@ -15,11 +15,13 @@ How a number comes about
 - On a shared host interference only ever adds time, so the fastest blocks are the honest ones: ``p50_ms`` is the median
   of all calls in the three fastest blocks and ``spread`` the relative half-range of their medians. ``p90_ms`` is over
   every call. A spread says how well one timing agrees with itself.
+- A request with ``above_ms`` asks only whether the file is slower than that: once the fastest of a few blocks is above, it ends.
 - After every block a few beats: three products of 48 x 48 float32 matrices, about 10 µs, always the same work. A core's clock
   rate drifts by a percent or two over minutes, and the beat drifts with it; ``beat_us``, taken like ``p50_ms``, is what makes
   timings minutes apart comparable. The latencies in the reply are as they were timed.
 - ``peak_memory_bytes`` is the resident peak while loading and warming up, above the state before. Linux can reset the
-  peak; elsewhere it is exact only for a process's first file, and the greeting says so (``resets_peak``).
+  peak; elsewhere it is exact only for a process's first file, and the greeting says so (``resets_peak``). A request
+  without ``memory`` skips all of this: the file is then loaded once instead of twice.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ DEFAULTS = {
     "max_duration_s": 1.0,
     "timeout_s": 0,
     "seed": 0,
+    "memory": 1,
+    "above_ms": 0.0,
 }
 AGREE = 0.01  # the three fastest block medians lie this close together, relative
 KEPT = 3  # blocks that make the number
@@ -236,6 +240,8 @@ def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-
             blocks.append(times)
             medians.append(float(np.median(times)))
             beats.append(time_beats(once, minimum / BLOCKS / 2))
+            if 0 < request["above_ms"] < min(medians) / 1e6 and len(blocks) >= KEPT:
+                break
             if len(blocks) < KEPT or count < request["min_count"] or now - begun < minimum:
                 continue
             best = sorted(medians)[:KEPT]
@@ -263,19 +269,22 @@ def measure(request: dict) -> dict:
     path = Path(request["path"])
     if not path.is_file() or not path.stat().st_size:
         raise Refused("not_onnx", f"{path} is " + ("empty" if path.is_file() else "not there"))
-    if resets_peak() and path.stat().st_size < PRIMED_BELOW_BYTES:
+    memory = bool(request["memory"])
+    if memory and resets_peak() and path.stat().st_size < PRIMED_BELOW_BYTES:
         # The first use of a kernel brings its code into memory; that belongs to the process, not to this file.
         session = load(request)
         feeds = feeds_of(session, request["batch"], request["seed"])
         run_once(session, None, feeds)
         del session, feeds
-    before = reset_peak()
+    before = reset_peak() if memory else 0
     begun = time.perf_counter()
     session = load(request)
     session_ms = (time.perf_counter() - begun) * 1e3
     feeds = feeds_of(session, request["batch"], request["seed"])
     warm_up(session, feeds, request)
-    peak = max(0, peak_bytes() - before)  # read here: the list of times that follows is ours, not the file's
+    peak = (
+        max(0, peak_bytes() - before) if memory else None
+    )  # read here: the list of times that follows is ours, not the file's
     return {
         **time_calls(session, feeds, request),
         "peak_memory_bytes": peak,
@@ -383,6 +392,8 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
         send(
             {"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()}
         )
+        gc.collect()
+        gc.freeze()  # the imports' objects stay: a collection before each timing need not look at them again
         for line in lines():
             if line.strip():
                 send(answer(json.loads(line)))

@@ -69,6 +69,32 @@ def test_quick_asks_for_less(short: HardwareProfile, quiet: Quiet, make_onnx) ->
         assert meter.measure(path, slow.name).count >= 300 > meter.measure(path, slow.name, quick=True).count >= 100
 
 
+def test_brief_asks_for_a_little_and_no_memory(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
+    patient = replace(short, min_count=200, min_duration_s=2.0, max_duration_s=4.0, warmup=1000)
+    with LatencyMeter([short, replace(patient, name="patient")], quiet) as meter:
+        path = make_onnx()
+        whole = meter.measure(path, short.name)
+        begun = time.perf_counter()
+        result = meter.measure(path, "patient", brief=True)
+        assert time.perf_counter() - begun < 1.0
+        assert result.count >= 5
+        assert result.peak_memory_bytes is None
+        assert result.spread >= 0
+        assert 0.3 < result.p50_ms / whole.p50_ms < 3
+        assert meter.measure(path, short.name).peak_memory_bytes is not None
+
+
+def test_a_timing_ends_once_the_file_is_clearly_slower_than_asked(
+    short: HardwareProfile, quiet: Quiet, make_onnx
+) -> None:
+    patient = replace(short, min_count=3000, min_duration_s=1e-4, max_duration_s=2e-4)
+    with LatencyMeter([patient], quiet) as meter:
+        path = make_onnx()
+        whole = meter.measure(path, patient.name)
+        assert meter.measure(path, patient.name, above_ms=whole.p50_ms / 2).count < 1500
+        assert meter.measure(path, patient.name, above_ms=whole.p50_ms * 10).count >= 3000
+
+
 @pytest.mark.parametrize("what", ["text", "empty", "missing", "cut", "folder"])
 def test_a_file_that_is_no_model_is_the_users_to_mend(
     meter: LatencyMeter, make_onnx, tmp_path: Path, what: str

@@ -1,0 +1,320 @@
+"""What a candidate costs before it is trained, for as little work as a decision needs.
+
+The candidate is sketched (:mod:`autokd.deployment.sketch`), not exported. What needs no clock refuses first: size, parameters,
+multiply-accumulates. Then a brief timing tells the clear cases apart; only near a limit a longer one follows. Of an int8 candidate,
+whose file is the fastest of several plans, the float32 sketch is timed first: where it is slower than int8 could ever make up for,
+no plan is looked at. A student that cannot be sketched is exported, as it would be after training.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autokd.compression.fold import absorbs_identity
+from autokd.compression.int8_sketch import int8_sketches
+from autokd.compression.pruning import default_groups, shares, width_left
+from autokd.compression.quantization import TIE
+from autokd.deployment.sketch import CannotSketch, Sketch, sketch
+from autokd.evaluation.costs import static_costs, timed_costs
+from autokd.evaluation.parts import Parts, prune_groups
+from autokd.evaluation.work import Params, exported_costs, ratios, timer_profile
+from autokd.hardware.profile import HardwareProfile
+from autokd.objectives import Constraint
+from autokd.plan import Plan
+from autokd.trial import Measurement
+
+MARGIN = 0.10
+"""A brief timing closer to a limit than this, relative, does not decide."""
+SPREADS = 4
+"""Nor one closer than so many of its own spreads."""
+INT8_GAIN = 6.0
+"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and an
+instruction with 8-bit operands does four times the work of one with floats."""
+ORDER = ("no_add", "all_but_stem", "all", "no_depthwise", "linear")
+"""Plans by how often they win."""
+
+
+def screen(
+    folder: Path,
+    parts: Parts,
+    shape: Params,
+    pruning: Params,
+    bits: int,
+    limits: Sequence[Constraint] = (),
+    profiles: Sequence[HardwareProfile] | None = None,
+    outline: nn.Module | None = None,
+) -> dict[str, Any]:
+    """The stage: a candidate's costs, as far as they are needed to see whether it fits.
+
+    Args:
+        folder: Where files are for a while.
+        parts: The study's parts.
+        shape: The parameters of the build stage.
+        pruning: Those of the prune stage.
+        bits: 32 or 8.
+        limits: What must hold; what comes after the first clear violation is not looked at. Without limits everything is.
+        profiles: Where to time; by default all of the study's.
+        outline: The student's shapes, where somebody has them already.
+    """
+    wanted = parts.plan.profiles if profiles is None else profiles
+    family = parts.plan.space.family
+    try:
+        with parts.pace():
+            drawn = draw(parts, outline or parts.outline(family, shape), pruning)
+        found = Screening(parts, folder, wanted, limits).costs(drawn, bits)
+        how = "sketch"
+    except CannotSketch as reason:
+        with parts.pace():
+            student = parts.build(family, shape)
+        found = exported_costs(folder, parts, student, pruning, bits, wanted)
+        how = f"export: {reason}"
+    finally:
+        for left_over in folder.glob("*.onnx"):
+            left_over.unlink()
+    return {"measurements": [asdict(m) for m in found], "how": how}
+
+
+def screen_reads(
+    plan: Plan,
+    pruning: Params,
+    bits: int,
+    limits: Sequence[Constraint] = (),
+    profiles: Sequence[HardwareProfile] | None = None,
+) -> dict[str, Any]:
+    """What the costs of an untrained candidate depend on beside its shape."""
+    wanted = plan.profiles if profiles is None else profiles
+    return {
+        "prune": ratios(pruning),
+        "bits": bits,
+        "profiles": [asdict(p) for p in wanted],
+        "limits": [str(c) for c in limits],
+    }
+
+
+def known_limits(plan: Plan) -> list[Constraint]:
+    """The constraints that can be checked before training."""
+    return [c for c in plan.constraints if not c.needs_training]
+
+
+def limited_profiles(plan: Plan) -> list[HardwareProfile]:
+    """The profiles that some such constraint is about."""
+    names = {c.profile for c in known_limits(plan)}
+    return [p for p in plan.profiles if p.name in names]
+
+
+def sketch_costs(
+    parts: Parts,
+    student: Params | nn.Module,
+    pruning: Params | None = None,
+    bits: int = 32,
+    profiles: Sequence[str] | None = None,
+    quick: bool = False,
+) -> dict[str, Measurement]:
+    """What a student that nobody has trained costs, in some 20 ms (int8: so much for each plan): to choose among variants.
+
+    Args:
+        parts: The study's parts.
+        student: Parameters of the build stage, or a module that reads raw input; a restored one brings its pruned widths.
+        pruning: ``{"prune_1": 0.25}``: channels to cut, beside what the module has lost.
+        bits: 32 or 8, which is the fastest plan.
+        profiles: Names of the profiles to time on; by default all of the study's, empty for none.
+        quick: Time longer, as before a verdict.
+
+    Returns:
+        Measurements by name; the latency's ``extra["timing"]`` is ``"brief"`` or ``"quick"``.
+
+    Raises:
+        StageFailure: It cannot be exported or timed.
+        ConfigError: The family refuses a parameter.
+    """
+    cuts: Params = pruning or {}
+    wanted = [p for p in parts.plan.profiles if profiles is None or p.name in profiles]
+    with tempfile.TemporaryDirectory(prefix="autokd-") as name:
+        try:
+            with parts.pace():
+                module = student if isinstance(student, nn.Module) else parts.outline(parts.plan.space.family, student)
+                drawn = draw(parts, module, cuts)
+            found = Screening(parts, Path(name), wanted, quick=quick).costs(drawn, bits)
+        except CannotSketch:
+            with parts.pace():
+                module = (
+                    copy.deepcopy(student)
+                    if isinstance(student, nn.Module)
+                    else parts.build(parts.plan.space.family, student)
+                )
+            found = exported_costs(Path(name), parts, module, cuts, bits, wanted)
+    return {m.name: m for m in found}
+
+
+def draw(parts: Parts, module: nn.Module, pruning: Params) -> Sketch:
+    """The sketch of a student, cut and with its residuals folded as its exported file would be.
+
+    Raises:
+        CannotSketch: Only the exporter can express it.
+        StageFailure: The pruning names an unknown group.
+    """
+    left = None
+    asked = ratios(pruning)
+    if any(asked.values()):
+        share = shares(prune_groups(module) or default_groups(module), asked)
+
+        def left(layers: Sequence[nn.Module], channels: int) -> int:
+            return width_left(share, layers, channels)
+
+    data, family = parts.dataset, parts.plan.space.family
+    return sketch(module, data.spec, data.classes, name=family, left=left, absorbs=absorbs_identity)
+
+
+@dataclass(frozen=True)
+class Screening:
+    """The costs of one sketch.
+
+    Args:
+        parts: The study's parts.
+        folder: Where its files are for a while.
+        profiles: Where to time.
+        limits: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
+        quick: Never rest with a brief timing.
+    """
+
+    parts: Parts
+    folder: Path
+    profiles: Sequence[HardwareProfile]
+    limits: Sequence[Constraint] = ()
+    quick: bool = False
+
+    def costs(self, drawn: Sketch, bits: int) -> list[Measurement]:
+        """In the order in which they were found out.
+
+        Raises:
+            CannotSketch: The runtime's quantizer refuses the sketch.
+            StageFailure: It cannot be timed.
+        """
+        if bits == 8:
+            return self._int8(drawn)
+        found = static_costs(len(drawn.data), drawn.macs, drawn.params)
+        if self._violated(found):
+            return found
+        file = self._write("float32", drawn.data)
+        return found + self._timed(file, self.profiles)
+
+    def _int8(self, drawn: Sketch) -> list[Measurement]:
+        clock = next(p for p in self.parts.plan.profiles if p.name == timer_profile(self.parts))
+        found = static_costs(drawn.params, drawn.macs, drawn.params, bound="a byte a parameter")
+        if self._above(found):
+            return found
+        if self._limits_of("latency_ms", clock):
+            first = self._brief(self._write("float32", drawn.data), clock, INT8_GAIN)
+            bound = _divided(first, INT8_GAIN)
+            if self._above([bound]) and self._clearly(False, bound):
+                return [*found, bound]
+        with self.parts.pace():
+            files = _plans(drawn)
+        smallest = min(files, key=lambda plan: len(files[plan]))
+        found = static_costs(len(files[smallest]), drawn.macs, drawn.params, plan=smallest)
+        if self._above(found):
+            return found
+        largest = static_costs(max(map(len, files.values())), drawn.macs, drawn.params)
+        size_open = self._violated(found) or self._violated(largest)
+        if not self.profiles and not size_open:
+            return found
+        timings = self._race(files, clock, stop=not size_open)
+        limit = min(m.value for m in timings.values()) * TIE
+        best = min((plan for plan in timings if timings[plan].value <= limit), key=lambda plan: len(files[plan]))
+        found = static_costs(len(files[best]), drawn.macs, drawn.params, plan=best)
+        if self._violated(found):
+            return found
+        others = [p for p in self.profiles if p.name != clock.name]
+        own = self._settled(self.folder / f"{best}.onnx", clock, timings[best], plan=best)
+        if self._violated(own):
+            return found + own
+        return found + own + self._timed(self.folder / f"{best}.onnx", others, plan=best)
+
+    def _race(self, files: Mapping[str, bytes], clock: HardwareProfile, stop: bool) -> dict[str, Measurement]:
+        """Brief timings by plan; with limits, and if allowed, no further than the first plan that clearly meets them."""
+        timings: dict[str, Measurement] = {}
+        limited = bool(self._limits_of("latency_ms", clock))
+        for plan in sorted(files, key=ORDER.index):
+            timings[plan] = self._brief(self._write(plan, files[plan]), clock)
+            if stop and limited and self._clearly(True, timings[plan]):
+                break
+        return timings
+
+    def _timed(self, file: Path, profiles: Sequence[HardwareProfile], **extra: Any) -> list[Measurement]:
+        """Profile after profile, up to the first violation."""
+        found: list[Measurement] = []
+        for profile in profiles:
+            found += self._settled(file, profile, self._brief(file, profile), **extra)
+            if self._violated(found):
+                break
+        return found
+
+    def _brief(self, file: Path, profile: HardwareProfile, gain: float = 1.0) -> Measurement:
+        """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
+        tops = [c.limit * gain for c in self._limits_of("latency_ms", profile) if c.op in ("<", "<=")]
+        above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
+        timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms)
+        return timed_costs(timed, profile, timing="brief")[0]
+
+    def _settled(self, file: Path, profile: HardwareProfile, brief: Measurement, **extra: Any) -> list[Measurement]:
+        """The brief timing where it decides, else a quick one, which looks at the memory too."""
+        memory = ("peak_memory_bytes", profile.name)
+        remembers = memory in {(c.metric, c.profile) for c in self.parts.plan.constraints}
+        near = bool(self._limits_of("latency_ms", profile)) and not (
+            self._clearly(True, brief) or self._clearly(False, brief)
+        )
+        if self.quick or near or (remembers and not self._clearly(False, brief)):
+            timed = self.parts.meter.measure(file, profile.name, quick=True)
+            return timed_costs(timed, profile, timing="quick", **extra)
+        return [
+            Measurement(brief.metric, brief.value, brief.unit, brief.profile, brief.spread, {**brief.extra, **extra})
+        ]
+
+    def _limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:
+        return [c for c in self.limits if c.metric == metric and c.profile == profile.name]
+
+    def _clearly(self, holds: bool, measured: Measurement) -> bool:
+        """Whether every limit on it is met, or some limit is not, whatever a longer timing would say."""
+        margin = max(MARGIN, SPREADS * (measured.spread or 0.0))
+        ends = (measured.value * (1 - margin), measured.value * (1 + margin))
+        limits = [c for c in self.limits if c.name == measured.name]
+        if holds:
+            return all(c.holds(value) for c in limits for value in ends)
+        return any(not c.holds(ends[0]) and not c.holds(ends[1]) for c in limits)
+
+    def _violated(self, found: Sequence[Measurement]) -> bool:
+        values = {m.name: m.value for m in found}
+        return any(not c.holds(values[c.name]) for c in self.limits if c.name in values)
+
+    def _above(self, bounds: Sequence[Measurement]) -> bool:
+        """Whether even a value that the truth can only exceed is above a limit."""
+        values = {m.name: m.value for m in bounds}
+        return any(c.op in ("<", "<=") and not c.holds(values[c.name]) for c in self.limits if c.name in values)
+
+    def _write(self, name: str, data: bytes) -> Path:
+        file = self.folder / f"{name}.onnx"
+        file.write_bytes(data)
+        return file
+
+
+def _plans(drawn: Sketch) -> dict[str, bytes]:
+    try:
+        found = int8_sketches(drawn.model, drawn.types)
+    except Exception as error:  # the runtime's quantizer raises whatever comes
+        raise CannotSketch(f"{type(error).__name__}: {error}") from error
+    if not found:
+        raise CannotSketch("nothing to quantize")  # the long way says so in its own words
+    return found
+
+
+def _divided(measured: Measurement, gain: float) -> Measurement:
+    """A latency that no int8 file of the net goes below."""
+    extra = {**measured.extra, "timing": "bound", "float32_ms": measured.value, "gain": gain}
+    return Measurement(measured.metric, measured.value / gain, measured.unit, measured.profile, measured.spread, extra)

@@ -1,0 +1,358 @@
+"""Screens: refused for as little work as possible, and for the right reason; what a variant costs without training it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from autokd.compression.shrinking import shrink_to
+from autokd.config import from_dict
+from autokd.evaluation import parts as parts_module
+from autokd.evaluation import screening, work
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.pipeline import evaluate
+from autokd.evaluation.preflight import screen_one, set_up_untaught
+from autokd.evaluation.prepare import load_data
+from autokd.evaluation.screening import INT8_GAIN, MARGIN, draw, known_limits, limited_profiles, screen, sketch_costs
+from autokd.evaluation.stages import TrialDir
+from autokd.objectives import Constraint
+from autokd.plan import make_plan
+from autokd.protocols import InputSpec, LatencyResult
+from autokd.trial import Candidate, Measurement, Outcome
+
+LATENCY = "latency_ms@cpu_1_thread"
+SHAPE = {"stem_width": 8, "stem_stride": 2, "stages": 2, "width_1": 16, "width_2": 24, "depth_1": 2, "depth_2": 1}
+SPACE: dict[str, Any] = {
+    "family": "mobilenet",
+    "parameters": {
+        "width_1": {"choice": [8, 16, 512], "stage": "build"},
+        "prune_1": {"choice": [0.0, 0.5], "stage": "prune"},
+        "bits": {"choice": [32, 8], "stage": "quantize"},
+    },
+    "fixed": {k: v for k, v in SHAPE.items() if k != "width_1"},
+}
+
+
+class Sine(nn.Module):
+    """A net that only the exporter can express."""
+
+    def __init__(self, spec: InputSpec, classes: int) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(spec.shape[0], 16, 3, 2, 1), nn.Linear(16, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.sin(self.conv(x)).mean((2, 3)))
+
+
+def sine(params: Any, spec: InputSpec, classes: int) -> nn.Module:
+    return Sine(spec, classes)
+
+
+@dataclass
+class Script:
+    """A meter that answers from a table: milliseconds by the file's name, the same for every profile unless said otherwise."""
+
+    times: dict[str, float]
+    spread: float = 0.005
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def measure(
+        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+    ) -> LatencyResult:
+        onnx.checker.check_model(onnx.load(path))
+        kind = "brief" if brief else "quick" if quick else "full"
+        self.calls.append((path.stem, profile, kind))
+        value = self.times.get(f"{path.stem}@{profile}", self.times.get(path.stem, self.times.get("*", 1.0)))
+        return LatencyResult(value, value, self.spread, 5, None if brief else 1_000_000, 1.0)
+
+    def close(self) -> None:
+        return None
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for _, _, kind in self.calls]
+
+
+def open_parts(folder: Path, **changes: Any) -> Parts:
+    raw = {
+        "name": "screens",
+        "data": {"source": "digits"},
+        "teacher": {"family": "mobilenet"},
+        "space": SPACE,
+        "hardware": ["cpu_1_thread"],
+        "objectives": ["maximize accuracy", "minimize latency_ms@cpu_1_thread"],
+        "resources": {"device": "cpu"},
+        "storage": {"url": f"sqlite:///{folder}/autokd.db"},
+        **changes,
+    }
+    plan = make_plan(from_dict(raw))
+    home = folder / ".autokd" / "studies" / "screens"
+    set_up_untaught(plan, load_data(plan, folder / ".autokd", lambda text, share: None), folder / ".autokd", home)
+    return Parts.open(home)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Callable[..., tuple[Parts, Script]]:
+    """Parts whose meter answers from a table."""
+
+    def make(times: dict[str, float], spread: float = 0.005, **changes: Any) -> tuple[Parts, Script]:
+        meter = Script(times, spread)
+        return replace(open_parts(tmp_path, **changes), meter=meter), meter  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Parts]:
+    with closing(open_parts(tmp_path)) as parts:
+        yield parts
+
+
+def screened(
+    parts: Parts, limits: list[str], bits: int = 32, folder: Path | None = None, **pruning: float
+) -> dict[str, Measurement]:
+    """A screen with limits, timed where they ask for it; its measurements by name."""
+    found = [Constraint.parse(text).resolve([p.name for p in parts.plan.profiles]) for text in limits]
+    plan = replace(parts.plan, constraints=tuple(found))
+    folder = folder or parts.home
+    value = screen(folder, parts, SHAPE, pruning, bits, known_limits(plan), limited_profiles(plan))
+    assert not list(folder.glob("*.onnx"))
+    assert value["how"] == "sketch"
+    return {m.name: m for m in (Measurement(**raw) for raw in value["measurements"])}
+
+
+# ------------------------------------------------------------------------------------- as little as a verdict needs
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+@pytest.mark.parametrize("limit", ["size_bytes <= 2 kB", "params <= 100", "macs <= 100", "size_bytes < 3 kB"])
+def test_what_needs_no_clock_refuses_first(scripted: Any, limit: str, bits: int) -> None:
+    parts, meter = scripted({})
+    found = screened(parts, [limit, "latency_ms <= 1"], bits)
+    assert not meter.calls
+    constraint = Constraint.parse(limit)
+    assert not constraint.holds(found[constraint.metric].value)
+    assert LATENCY not in found
+
+
+def test_without_a_limit_on_time_nothing_is_timed(scripted: Any) -> None:
+    parts, meter = scripted({})
+    found = screened(parts, ["size_bytes <= 1 MB", "accuracy >= 0.5"])
+    assert not meter.calls
+    assert set(found) == {"size_bytes", "macs", "params"}
+
+
+@pytest.mark.parametrize(
+    ("ms", "kinds"),
+    [
+        (1.0 + 2 * MARGIN, ["brief"]),
+        (1.0 - 2 * MARGIN, ["brief"]),
+        (1.0 + MARGIN / 2, ["brief", "quick"]),
+        (1.0 - MARGIN / 2, ["brief", "quick"]),
+    ],
+    ids=["too slow", "fast", "just too slow", "just fast enough"],
+)
+def test_only_near_a_limit_a_longer_timing_follows(scripted: Any, ms: float, kinds: list[str]) -> None:
+    parts, meter = scripted({"*": ms})
+    found = screened(parts, ["latency_ms <= 1"])
+    assert meter.kinds == kinds
+    assert found[LATENCY].value == ms
+    assert found[LATENCY].extra["timing"] == kinds[-1]
+
+
+def test_an_uneven_timing_decides_less(scripted: Any) -> None:
+    parts, meter = scripted({"*": 1 + 2 * MARGIN}, spread=MARGIN)
+    screened(parts, ["latency_ms <= 1"])
+    assert meter.kinds == ["brief", "quick"]
+
+
+def test_memory_is_looked_at_where_it_is_limited(scripted: Any) -> None:
+    parts, meter = scripted({}, constraints=["peak_memory_bytes <= 2 MB"])
+    found = screened(parts, ["peak_memory_bytes <= 2 MB"])
+    assert meter.kinds == ["brief", "quick"]
+    assert found["peak_memory_bytes@cpu_1_thread"].value == 1e6
+    costs = screen_one(parts.plan, parts, {"width_1": 8, "prune_1": 0.5, "bits": 32, **SPACE["fixed"]})
+    assert costs["peak_memory_bytes@cpu_1_thread"] == 1e6
+
+
+def test_the_first_profile_that_refuses_ends_it(scripted: Any) -> None:
+    profiles = ["cpu_1_thread", "cpu_1_thread_batch_32"]
+    parts, meter = scripted({"*": 5.0}, hardware=profiles)
+    found = screened(parts, ["latency_ms@cpu_1_thread <= 1", "latency_ms@cpu_1_thread_batch_32 <= 1"])
+    assert [profile for _, profile, _ in meter.calls] == profiles[:1]
+    assert LATENCY in found
+
+
+def test_a_lower_limit_is_not_taken_for_an_upper_one(scripted: Any) -> None:
+    parts, meter = scripted({"*": 1.0})
+    for bits in (32, 8):
+        found = screened(parts, ["size_bytes >= 5 kB", "latency_ms >= 0.2"], bits)
+        assert found["size_bytes"].value >= 5000
+        assert found[LATENCY].value == 1.0
+    assert meter.calls
+
+
+def test_a_pre_flight_times_every_profile(scripted: Any) -> None:
+    parts, meter = scripted({"*": 1.0}, hardware=["cpu_1_thread", "cpu_1_thread_batch_32"])
+    costs = screen_one(parts.plan, parts, {"width_1": 8, "prune_1": 0.5, "bits": 32, **SPACE["fixed"]})
+    assert {LATENCY, "latency_ms@cpu_1_thread_batch_32", "size_bytes", "macs", "params"} == set(costs)
+    assert meter.kinds == ["brief", "brief"]
+
+
+# ------------------------------------------------------------------------------------------------------- int8
+
+
+def test_int8_is_refused_by_the_float_file_where_no_plan_could_help(scripted: Any) -> None:
+    parts, meter = scripted({"float32": 2 * INT8_GAIN})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    assert meter.calls == [("float32", "cpu_1_thread", "brief")]
+    assert found[LATENCY].value == 2.0
+    assert found[LATENCY].extra["timing"] == "bound"
+    assert found[LATENCY].extra["float32_ms"] == 2 * INT8_GAIN
+
+
+def test_int8_is_refused_when_every_plan_is_too_slow(scripted: Any) -> None:
+    parts, meter = scripted({"*": 3.0, "float32": INT8_GAIN / 2, "all": 2.0})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    plans = [name for name, _, _ in meter.calls[1:]]
+    assert len(plans) >= 3
+    assert set(meter.kinds) == {"brief"}
+    assert found[LATENCY].value == 2.0
+    assert found[LATENCY].extra["plan"] == found["size_bytes"].extra["plan"] == "all"
+
+
+def test_int8_passes_with_the_first_plan_that_is_fast(scripted: Any) -> None:
+    parts, meter = scripted({"*": 0.5, "float32": 2.0})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    assert len(meter.calls) == 2
+    assert found[LATENCY].value == 0.5
+
+
+def test_int8_near_a_limit_is_timed_again_once(scripted: Any) -> None:
+    parts, meter = scripted({"*": 1.3, "float32": 2.0, "all_but_stem": 1.01})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    assert meter.calls[-1] == ("all_but_stem", "cpu_1_thread", "quick")
+    assert meter.kinds.count("quick") == 1
+    assert found[LATENCY].extra["plan"] == "all_but_stem"
+
+
+def test_an_open_size_is_that_of_the_fastest_plan(scripted: Any) -> None:
+    parts, _ = scripted({"*": 3.0, "linear": 1.0})
+    sizes = {p: len(d) for p, d in screening._plans(draw(parts, parts.outline("mobilenet", SHAPE), {})).items()}
+    limit = (sizes["all"] + sizes["linear"]) // 2  # the classifier alone saves less
+    found = screened(parts, [f"size_bytes <= {limit}"], bits=8)
+    assert found["size_bytes"].value == sizes["linear"] > limit
+    parts.meter.times["all"] = 0.5  # type: ignore[attr-defined]
+    assert screened(parts, [f"size_bytes <= {limit}"], bits=8)["size_bytes"].value == sizes["all"]
+
+
+# ------------------------------------------------------------------------------------------------ the real thing
+
+
+def test_a_sketch_costs_what_the_exported_file_costs(real: Parts, tmp_path: Path) -> None:
+    """Sizes to the byte where the weights are made up too; the latency as far as a busy machine lets see."""
+    pruning = {"prune_1": 0.5}
+    exported = work.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
+    long_way = {m.name: m for m in exported}
+    found = sketch_costs(real, SHAPE, pruning, quick=True)
+    assert found[LATENCY].extra["timing"] == "quick"
+    assert found["macs"].value == long_way["macs"].value
+    ratios = []
+    for _ in range(7):
+        sketched = sketch_costs(real, SHAPE, pruning, quick=True)[LATENCY].value
+        again = work.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
+        ratios.append(sketched / {m.name: m for m in again}[LATENCY].value)
+    assert 0.85 < sorted(ratios)[3] < 1.15, ratios
+
+
+def test_a_restored_student_says_its_own_widths(real: Parts) -> None:
+    student = real.build("mobilenet", SHAPE)
+    work._cut(student, real, {"prune_1": 0.5, "prune_2": 0.25}, trained=False)
+    restored = real.build("mobilenet", SHAPE)
+    shrink_to(restored, {k: v.clone() for k, v in student.state_dict().items()})
+    by_ratio = sketch_costs(real, SHAPE, {"prune_1": 0.5, "prune_2": 0.25}, profiles=[])
+    by_module = sketch_costs(real, restored, profiles=[])
+    assert by_ratio == by_module
+    further = sketch_costs(real, restored, {"prune_2": 0.5}, profiles=[])
+    assert further["macs"].value < by_module["macs"].value
+    assert by_module["params"].value == sum(p.numel() for p in exported_parameters(restored))
+
+
+def exported_parameters(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Weights, and a bias for each batch norm: what is left of it after folding."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            yield from module.parameters()
+        elif isinstance(module, nn.BatchNorm2d):
+            yield module.bias
+
+
+def test_variants_of_int8_are_the_fastest_plan(real: Parts) -> None:
+    found = sketch_costs(real, SHAPE, bits=8)
+    assert found["size_bytes"].value < sketch_costs(real, SHAPE, profiles=[])["size_bytes"].value
+    assert found[LATENCY].extra["plan"] in screening.ORDER
+    assert found[LATENCY].extra["timing"] == "brief"
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+def test_what_cannot_be_sketched_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    space = {"family": "test_screening:sine", "parameters": SPACE["parameters"]}
+    with closing(open_parts(tmp_path, space=space)) as parts:
+        value = screen(tmp_path, parts, {}, {}, bits)
+        found = {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
+        assert value["how"].startswith("export: no entry for sin")
+        assert found["params"] == 16 * 9 + 16 + 170
+        assert found[LATENCY] > 0
+        assert sketch_costs(parts, {}, bits=bits)["macs"].value == found["macs"]
+
+
+def test_a_refused_candidate_is_never_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights, no exporter, no quantizer; and in a time that a refusal may take."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a refused candidate was built")
+
+    limits = ["latency_ms <= 0.0001", "params <= 100000"]
+    with closing(open_parts(tmp_path, constraints=limits)) as parts:
+        parts.meter.measure(first_file(parts, tmp_path), "cpu_1_thread", brief=True)  # starts the worker
+        for owner, name in ((parts_module, "build_module"), (work, "export_file"), (work, "quantize_file")):
+            monkeypatch.setattr(owner, name, never)
+        times = []
+        for number, (width, bits) in enumerate([(8, 32), (16, 32), (512, 32), (8, 8), (16, 8), (512, 8)]):
+            params = {"width_1": width, "prune_1": 0.5, "bits": bits, **SPACE["fixed"]}
+            began = time.perf_counter()
+            record = evaluate(Candidate(params), parts, TrialDir(tmp_path / f"{number}", parts.store))
+            times.append(time.perf_counter() - began)
+            assert record.outcome == Outcome.INFEASIBLE, record.detail
+            assert [s.stage for s in record.stages] == ["build", "screen"]
+            assert record.violations[0].constraint.startswith("params" if width == 512 else "latency_ms")
+            assert (tmp_path / f"{number}" / "blocks.json").is_file()
+        assert sorted(times)[2] < 0.25, times
+
+
+def first_file(parts: Parts, folder: Path) -> Path:
+    file = folder / "first.onnx"
+    file.write_bytes(draw(parts, parts.outline("mobilenet", SHAPE), {}).data)
+    return file
+
+
+def test_an_outline_that_cannot_be_is_built(real: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family that computes with its weights while it is built."""
+
+    class Computing(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 4)
+            self.scale = float(self.weight.detach().abs().max())
+
+    monkeypatch.setattr(parts_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
+    assert real.outline("mobilenet", {}).model.weight.device.type == "cpu"
