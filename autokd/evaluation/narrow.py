@@ -34,8 +34,8 @@ from autokd.trial import ParamValue, Violation
 Params = Mapping[str, ParamValue]
 RATIOS = (0.25, 0.5)
 """Shares of a group's channels that a variant cuts."""
-SCORED = 5
-"""Of the variants that save time so many are built and scored: those that save most."""
+SCORED = 6
+"""Of the variants that save time so many are built and scored."""
 LEAST_GAIN = 0.03
 """A variant must save so much of the logarithm of the cost: less is within the timing's noise of nothing."""
 CUTS = 4
@@ -102,7 +102,7 @@ class Narrower:
         whole = now.loss
         done: list[str] = []
         while len(done) < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
-            best = self._best_cut(now)
+            best = self._best_cut(now, math.log(1 / keep) - math.log(before / now.cost))
             if best is None:
                 break
             saved = math.log(before / now.cost)
@@ -116,15 +116,21 @@ class Narrower:
             raise Infeasible((Violation(law, before, before * (1 - keep)),))
         return now, done, before
 
-    def _best_cut(self, now: Cut) -> Cut | None:
-        """The cut that harms least for what it saves; all are timed as sketches, the quickest are built and scored."""
+    def _best_cut(self, now: Cut, need: float) -> Cut | None:
+        """The cut that harms least for what it saves; all are timed as sketches, those that suffice best are scored.
+
+        Args:
+            now: What is cut.
+            need: Logarithm of cost that is to be saved yet.
+        """
         savings = []
         for variant in self.variants(now):
             cost = self.measure(now, variant)
-            if math.log(now.cost / cost) >= LEAST_GAIN:
-                savings.append((cost, variant))
-        savings.sort(key=lambda s: s[0])
-        found = [self.apply(now, variant, cost) for cost, variant in savings[:SCORED]]
+            saved = math.log(now.cost / cost)
+            if saved >= LEAST_GAIN:
+                savings.append((-min(saved, need), saved, cost, variant))
+        savings.sort(key=lambda s: s[:2])  # of those that save enough, the least cut first
+        found = [self.apply(now, variant, cost) for *_, cost, variant in savings[:SCORED]]
         if not found:
             return None
         # what does no harm is judged by what it saves
@@ -179,19 +185,19 @@ class Narrower:
         index = self.parts.dataset.splits.train[: SAMPLES + SETTLING]
         inputs = torch.from_numpy(np.ascontiguousarray(self.parts.dataset.inputs[index]))
         targets = torch.from_numpy(np.asarray(self.parts.dataset.targets[index])).long()
+        scored = len(index) * SAMPLES // (SAMPLES + SETTLING)
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        usual = [norm.momentum for norm in norms]
         with self.parts.pace(), torch.no_grad():
             for norm in norms:
                 norm.reset_running_stats()
-                momentum, norm.momentum = norm.momentum, None  # a plain average of what comes
+                norm.momentum = None  # a plain average of what comes
                 norm.train()
-                norm._usual = momentum  # type: ignore[assignment]
-            model(inputs[SAMPLES:])
-            for norm in norms:
-                norm.momentum = norm._usual  # type: ignore[assignment]
-                del norm._usual
+            model(inputs[scored:])
+            for norm, momentum in zip(norms, usual, strict=True):
+                norm.momentum = momentum
                 norm.eval()
-            return float(nn.functional.cross_entropy(model(inputs[:SAMPLES]), targets[:SAMPLES]))
+            return float(nn.functional.cross_entropy(model(inputs[:scored]), targets[:scored]))
 
 
 def inherit(parts: Parts, shape: Params, state: Mapping[str, torch.Tensor]) -> nn.Module:
