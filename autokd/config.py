@@ -134,6 +134,15 @@ class BudgetConfig(_Block):
     failures_in_a_row: int = Field(5, ge=1, description="the same failure so many times in a row stops the study")
 
 
+class SearchConfig(_Block):
+    """``search:`` what a search begins with."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+    from_: str | None = Field(
+        None, alias="from", min_length=1, description="a study of this ledger whose students come first, timed anew"
+    )
+
+
 class ResourcesConfig(_Block):
     """``resources:`` obeyed by the trials, the teacher and the bank."""
 
@@ -167,6 +176,7 @@ class StudyConfig(_Block):
     budget: BudgetConfig = BudgetConfig()
     training: TrainingConfig = TrainingConfig()
     distillation: DistillationConfig = DistillationConfig()
+    search: SearchConfig = SearchConfig()
     resources: ResourcesConfig = ResourcesConfig()
     reference_point: dict[str, float] = Field(default_factory=dict)
     seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -330,4 +340,4 @@ def _keys(path: tuple[Any, ...]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -29,6 +29,7 @@ from autokd.evaluation.recipe import make_method
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, write_json
 from autokd.objectives import METRICS
+from autokd.plan import Plan
 from autokd.protocols import CurvePoint, Recipe
 from autokd.trial import Measurement, ParamValue
 
@@ -78,10 +79,15 @@ def by_name(value: Mapping[str, Any]) -> dict[str, float]:
     return {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
 
 
+def clock_profile(plan: Plan) -> str:
+    """The profile of the first latency objective: what int8 must be fast on."""
+    names = [o.profile for o in plan.objectives if o.metric == "latency_ms"]
+    return names[0] if names and names[0] else plan.profiles[0].name
+
+
 def timer(parts: Parts) -> Callable[[Path], float]:
-    """Times a file on the profile of the first latency objective: what int8 must be fast on."""
-    names = [o.profile for o in parts.plan.objectives if o.metric == "latency_ms"]
-    profile = names[0] if names and names[0] else parts.plan.profiles[0].name
+    """Times a file on that profile."""
+    profile = clock_profile(parts.plan)
     return lambda path: parts.meter.measure(path, profile, quick=True).p50_ms
 
 

@@ -225,6 +225,8 @@ class Driver:
             return
         if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
             self.known.setdefault(Candidate(record.params).key(), number)
+        if record.retimed:  # given, not asked for: it costs nothing of the budget, and nobody rejected it
+            return
         self.counted += counts(record)
         # One that fails before training costs no budget either: without a bound on these a search would never end.
         stillborn = record.outcome == Outcome.FAILED and not record.began_training
@@ -306,6 +308,7 @@ def counts(record: TrialRecord) -> bool:
     return (
         record.began_training
         and record.parent is None
+        and record.retimed is None
         and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
         and not record.notes.get("retried")
     )
