@@ -38,7 +38,8 @@ def moved_plan(old: Plan, given: Sequence[str], name: str | None = None) -> Plan
     names = [p.name for p in old.profiles]
     objectives = parse_objectives(old.config.objectives, names)
     constraints = parse_constraints(old.config.constraints, names)
-    moves = _moves({g.profile for g in (*objectives, *constraints) if g.profile}, profiles, stands)
+    used = {o.profile for o in objectives if o.profile} | {c.profile for c in constraints if c.profile}
+    moves = _moves(used, profiles, stands)
     config = old.config.model_dump() | {
         "name": name or "-".join([old.config.name, *profiles]),
         "hardware": list(named),

@@ -146,7 +146,7 @@ class Study:
             text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
             watcher.tell(f"note: {self.plan.config.sampler} {text}", None)
         watcher.begin(driver, self)
-        driver.on_finish = lambda number, record: self.after_trial(watcher, number, record)
+        driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
         runner = registry.load("runners", self.plan.config.runner)()
         if ray_address is not None:
             runner.address = ray_address
@@ -179,7 +179,7 @@ class Study:
         stated = str(self.ledger.attr(STATE_KEY))
         return "interrupted" if stated in ("created", "preparing", "searching") and not is_live(self.ledger) else stated
 
-    def after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
+    def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
         """Show a finished trial, and keep the study's folder within its bound."""
         watcher.trial(number, record)
         keep_within(self.home, self.plan.config.storage.max_gb * 1e9, self._fronts)

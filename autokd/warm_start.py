@@ -188,7 +188,7 @@ def _time_one(
     with writable(study.home):
         source = Source(old.name, member, folder_of(old, number))
         record = retime_one(source, parts, TrialDir(folder, parts.store), origin.requantize)
-    study.after_trial(watcher, study.ledger.add(record, study.plan, attrs), record)
+    study._after_trial(watcher, study.ledger.add(record, study.plan, attrs), record)
     if record.outcome != Outcome.FAILED:
         return ""
     watcher.tell(f"warning: trial {number} of {old.name} could not be timed: {record.cause} ({record.detail})", None)

@@ -32,15 +32,15 @@ SPACE: dict[str, Any] = TINY_SPACE | {
     }
 }
 """Six candidates; three trainings."""
-PROFILE = "summary: eight samples a call\nbatch: 8\nmin_duration_s: 0.05\nmax_duration_s: 0.2\n"
-NEW = "latency_ms@eight"
+PROFILE = "summary: 64 samples a call\nbatch: 64\nmin_duration_s: 0.05\nmax_duration_s: 0.2\n"
+NEW = "latency_ms@batch_64"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A finished search of four of the six candidates, and a profile it has not seen."""
     folder = tmp_path_factory.mktemp("retime")
-    (folder / "eight.yaml").write_text(PROFILE)
+    (folder / "batch_64.yaml").write_text(PROFILE)
     write_study(folder, tiny(space=SPACE, budget__trials=4))
     ran = run_here("search", "study.yaml", cwd=folder)
     assert ran.code == 0, ran.stderr
@@ -61,7 +61,7 @@ def names(folder: Path) -> set[str]:
 
 
 def retimed(folder: Path, name: str, *more: str, old: str = "tiny") -> tuple[Study, Ran]:
-    ran = run_here("retime", old, "--profile", "eight.yaml", "--name", name, *more, cwd=folder)
+    ran = run_here("retime", old, "--profile", "batch_64.yaml", "--name", name, *more, cwd=folder)
     assert ran.code == 0, ran.stderr
     return opened(folder, name), ran
 
@@ -92,7 +92,7 @@ def test_every_file_is_timed_on_the_new_profile_and_nothing_is_trained(folder: P
         assert record.params == was.params and record.value("macs") == was.value("macs")
         stages = {s.stage: s for s in record.stages}
         assert stages["distill"].cached and stages["distill"].cpu_s == 0 and not stages["measure"].cached
-        assert {m.profile for m in record.measurements} == {None, "eight"}
+        assert {m.profile for m in record.measurements} == {None, "batch_64"}
         assert record.artifact and file_sha256(Path(record.artifact)) == record.artifact_sha256
         assert Path(record.artifact).is_relative_to(new.home)
 
@@ -118,7 +118,7 @@ def test_int8_operators_are_chosen_by_the_new_clock(folder: Path, moved: tuple[S
         quantized = next(s for s in record.stages if s.stage == "quantize")
         assert not quantized.cached
         was = before[record.retimed["trial"]].notes["plan_timings_ms"]
-        # eight samples a call take longer than one: these are not the old timings
+        # 64 samples a call take longer than one: these are not the old timings
         assert min(record.notes["plan_timings_ms"].values()) > min(was.values())
         if record.notes["quantization_plan"] == before[record.retimed["trial"]].notes["quantization_plan"]:
             assert record.artifact_sha256 == record.retimed["sha256"]
@@ -126,10 +126,10 @@ def test_int8_operators_are_chosen_by_the_new_clock(folder: Path, moved: tuple[S
 
 def test_latencies_are_what_timing_by_hand_gives(folder: Path, moved: tuple[Study, Ran]) -> None:
     new = moved[0]
-    profile = load_profile(str(folder / "eight.yaml"))
+    profile = load_profile(str(folder / "batch_64.yaml"))
     with LatencyMeter([profile], clocks=new.root / "clocks") as meter:
         for member in new.members():
-            by_hand = meter.measure(Path(str(member.artifact)), "eight").p50_ms
+            by_hand = meter.measure(Path(str(member.artifact)), "batch_64").p50_ms
             old = records(opened(folder))[member.record.retimed["trial"]].value("latency_ms@cpu_1_thread")  # type: ignore[index]
             assert member.values[NEW] == pytest.approx(by_hand, rel=0.3), member.number
             assert old is not None and member.values[NEW] > 1.5 * old
@@ -137,7 +137,7 @@ def test_latencies_are_what_timing_by_hand_gives(folder: Path, moved: tuple[Stud
 
 def test_front_reference_and_volume_are_the_new_devices(folder: Path, moved: tuple[Study, Ran]) -> None:
     new = moved[0]
-    assert [str(o) for o in new.plan.objectives] == ["maximize accuracy", "minimize latency_ms@eight"]
+    assert [str(o) for o in new.plan.objectives] == ["maximize accuracy", "minimize latency_ms@batch_64"]
     teacher = {m["metric"]: m["value"] for m in new.ledger.attr("autokd:facts")["teacher"]["measurements"]}
     reference, old = new.reference_point, opened(folder).reference_point
     assert reference is not None and old is not None
@@ -159,10 +159,10 @@ def test_as_it_is_every_file_keeps_its_bytes(folder: Path) -> None:
 
 
 def test_only_the_front(folder: Path) -> None:
-    new = opened(folder).retime([str(folder / "eight.yaml")], "front only", front=True)
+    new = opened(folder).retime([str(folder / "batch_64.yaml")], "front only", front=True)
     origins = {r.retimed["trial"] for r in records(new).values() if r.retimed}
     assert origins == {m.number for m in opened(folder).front()} and len(origins) < 4
-    again = opened(folder).retime([str(folder / "eight.yaml")], "front only")
+    again = opened(folder).retime([str(folder / "batch_64.yaml")], "front only")
     assert len(records(again)) == 4, "the rest is added"
 
 
@@ -198,7 +198,7 @@ def test_interrupted_and_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patched:
         patched.setattr(warm_start, "_time_one", interrupted)
-        ran = run_here("retime", "tiny", "--profile", "eight.yaml", "--name", name, cwd=folder)
+        ran = run_here("retime", "tiny", "--profile", "batch_64.yaml", "--name", name, cwd=folder)
     assert ran.code == 130 and "goes on" in ran.stderr
     study = opened(folder, name)
     assert study.state == "interrupted" and len(records(study)) == 2
@@ -206,7 +206,7 @@ def test_interrupted_and_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPa
     if again == "resume":
         ran = run_here("resume", name, cwd=folder)
     else:
-        ran = run_here("retime", "tiny", "--profile", "eight.yaml", "--name", name, cwd=folder)
+        ran = run_here("retime", "tiny", "--profile", "batch_64.yaml", "--name", name, cwd=folder)
     assert ran.code == 0, ran.stderr
     study = opened(folder, name)
     origins = [r.retimed["trial"] for r in records(study).values() if r.retimed]
@@ -222,7 +222,7 @@ def test_killed_between_timing_and_the_ledger_times_nothing_twice(
 
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "add", killed)
-        ran = run_here("retime", "tiny", "--profile", "eight.yaml", "--name", "late", "--as-is", cwd=folder)
+        ran = run_here("retime", "tiny", "--profile", "batch_64.yaml", "--name", "late", "--as-is", cwd=folder)
     assert ran.code == 130
     study, _ = retimed(folder, "late", "--as-is")
     assert [s.cached for s in records(study)[0].stages if s.stage == "measure"] == [True], "found in the store"
@@ -251,7 +251,7 @@ def copied(folder: Path) -> Callable[[str], Study]:
     """A study with the same files under names of its own: it may lose or change them."""
 
     def copy(name: str) -> Study:
-        return opened(folder).retime([str(folder / "eight.yaml")], name, requantize=False)
+        return opened(folder).retime([str(folder / "batch_64.yaml")], name, requantize=False)
 
     return copy
 
@@ -287,7 +287,7 @@ def test_a_changed_file_is_refused(folder: Path, copied: Callable[[str], Study])
     whole = file.read_bytes()
     file.unlink()  # its bytes are shared with another name
     file.write_bytes(whole + b" ")
-    ran = run_here("retime", "changed", "--profile", "eight.yaml", "--name", "never", cwd=folder)
+    ran = run_here("retime", "changed", "--profile", "batch_64.yaml", "--name", "never", cwd=folder)
     assert ran.code == 2 and len(ran.errors) == 1
     assert "trial 1 of changed must be the measured one" in ran.errors[0] and str(file) in ran.errors[0]
     assert "never" not in names(folder) and not (folder / ".autokd" / "studies" / "never").exists()
@@ -299,7 +299,7 @@ def test_a_changed_file_is_refused(folder: Path, copied: Callable[[str], Study])
 def test_nothing_to_time_is_refused(folder: Path, copied: Callable[[str], Study]) -> None:
     for record in records(copied("bare")).values():
         Path(str(record.artifact)).unlink()
-    ran = run_here("retime", "bare", "--profile", "eight.yaml", cwd=folder)
+    ran = run_here("retime", "bare", "--profile", "batch_64.yaml", cwd=folder)
     assert ran.code == 2 and "none, and 4 that are gone" in ran.errors[0]
 
 
@@ -308,10 +308,10 @@ def test_nothing_to_time_is_refused(folder: Path, copied: Callable[[str], Study]
     [
         (["tiny", "--profile", "raspberry_pi_5"], "needs a"),
         (["tiny", "--profile", "seven"], "profile"),
-        (["tin", "--profile", "eight.yaml"], "Did you mean 'tiny'"),
-        (["tiny", "--profile", "eight.yaml", "--name", "tiny"], "a study's name must be free"),
+        (["tin", "--profile", "batch_64.yaml"], "Did you mean 'tiny'"),
+        (["tiny", "--profile", "batch_64.yaml", "--name", "tiny"], "a study's name must be free"),
         (["tiny", "--profile", "cpu_1_thread", "--name", "moved"], "must keep its configuration"),
-        (["tiny", "--profile", "eight.yaml", "--profile", "cpu_2_threads"], "must be clear which"),
+        (["tiny", "--profile", "batch_64.yaml", "--profile", "cpu_2_threads"], "must be clear which"),
     ],
     ids=["another machine", "unknown profile", "unknown study", "own name", "another device's", "open"],
 )
@@ -344,8 +344,8 @@ def test_a_trained_student_can_be_trained_on(folder: Path, moved: tuple[Study, R
 
 
 def searched(folder: Path, name: str, *more: str, **changes: Any) -> tuple[Study, Ran]:
-    known = {"name": name, "space": SPACE, "hardware": ["eight.yaml"]}
-    goals = {"objectives": ["maximize accuracy", "minimize latency_ms@eight"], "budget__trials": 9}
+    known = {"name": name, "space": SPACE, "hardware": ["batch_64.yaml"]}
+    goals = {"objectives": ["maximize accuracy", "minimize latency_ms@batch_64"], "budget__trials": 9}
     write_study(folder, tiny(**(known | goals | changes)), f"{name}.yaml")
     ran = run_here("search", f"{name}.yaml", *more, cwd=folder)
     return opened(folder, name) if ran.code == 0 else opened(folder), ran
