@@ -117,7 +117,7 @@ def search(
     ray_address: Annotated[str | None, typer.Option(help="Join a Ray cluster, e.g. auto or host:port.")] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="STUDY", help="Begin with the students of this study, timed anew; untrained."),
+        typer.Option("--from", metavar="STUDY", help="Begin with the files of this study, timed anew, not trained."),
     ] = None,
     storage: Storage = None,
     dry_run: Annotated[
