@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from autokd.ledger import Ledger, check_place, list_studies, storage_url
 from autokd.plan import Plan, difference, make_plan
 from autokd.progress import Watcher
 from autokd.study import Study
+from autokd.warm_start import check_data, check_source
 
 SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
 
@@ -30,6 +32,7 @@ def search(
     watcher: Watcher | None = None,
     storage: str | None = None,
     ray_address: str | None = None,
+    warm_start: str | None = None,
     **keys: Any,
 ) -> Study:
     """Run a search and return its study.
@@ -39,6 +42,7 @@ def search(
         watcher: Is told of progress; silent by default.
         storage: The ledger's URL or file.
         ray_address: A Ray cluster to join.
+        warm_start: A study of the same ledger to begin with, the same as ``search: {from: ...}``.
         **keys: Keys of the study file; they replace those of ``study``.
 
     Raises:
@@ -52,6 +56,8 @@ def search(
         config = from_dict({**(study or {}), **keys})
     if storage:
         config = _stored(config, storage)
+    if warm_start:
+        config = from_dict(config.model_dump(), [f"search.from={json.dumps(warm_start)}"])
     done, _ = search_plan(make_plan(config), watcher=watcher, ray_address=ray_address)
     return done
 
@@ -80,6 +86,7 @@ def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | N
     if Ledger.exists(url, plan.config.name):
         tell(f"study {plan.config.name} is in the ledger: going on with it", None)
     else:
+        check_source(plan, url)
         with new_home(home_of(plan, url), url) as home:
             if not Ledger.exists(url, plan.config.name):  # another process may just have made it
                 _check_before(plan, home, tell)
@@ -115,6 +122,8 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
     with writable(root):
         tell("data", None)
         dataset = load_data(plan, root, tell)
+        if plan.config.search.from_:
+            check_data(plan.config.search.from_, storage_url(plan.config.storage.url), dataset.fingerprint)
         check_augmentations(plan, dataset)
         if plan.config.teacher.kind != "family":
             tell("teacher", None)

@@ -115,6 +115,10 @@ def search(
         str | None, typer.Option(help="ray, local (worker processes) or inline (for a debugger).")
     ] = None,
     ray_address: Annotated[str | None, typer.Option(help="Join a Ray cluster, e.g. auto or host:port.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STUDY", help="Begin with the files of this study, timed anew, not trained."),
+    ] = None,
     storage: Storage = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only a pre-flight: sizes, latencies, feasibility, time.")
@@ -131,6 +135,7 @@ def search(
     given = list(overrides or [])
     given += [f"runner={runner}"] if runner else []
     given += [f"storage.url={storage}"] if storage else []
+    given += [f"search.from={json.dumps(from_)}"] if from_ else []
     plan = make_plan(from_yaml(file, given))
     with watching() as bar:
         if dry_run:
@@ -161,10 +166,36 @@ def resume(
     _ended(opened, reason, as_json)
 
 
+@app.command()
+def retime(
+    study: StudyName,
+    profile: Annotated[
+        list[str],
+        typer.Option(help="New hardware profile, by name or YAML file; OLD=NEW says what it stands for; repeatable."),
+    ],
+    name: Annotated[str | None, typer.Option(help="Of the new study.", show_default="STUDY-PROFILE")] = None,
+    front: Annotated[bool, typer.Option("--front/--all", help="Only the old front, or every file kept.")] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Keep int8 files; else their operators are chosen anew by the new clock.")
+    ] = False,
+    storage: Storage = None,
+    as_json: AsJson = False,
+) -> None:
+    """A new study of an old one's students on other hardware: their files are timed, nothing is trained."""
+    from autokd.study import Study
+    from autokd.warm_start import retime as retime_study
+
+    opened = Study.open(study, storage)
+    with watching() as bar:
+        made, reason = retime_study(opened, profile, name, front=front, requantize=not as_is, watcher=bar)
+    _ended(made, reason, as_json)
+
+
 def _ended(study: Any, reason: str, as_json: bool) -> None:
     from autokd import tables
+    from autokd.origin import only_retimes
 
-    say(f"Search ended: {reason}.")
+    say(f"{'Re-timing' if only_retimes(study.ledger) else 'Search'} ended: {reason}.")
     if as_json:
         give(tables.front_json(study, study.front()))
         return

@@ -125,8 +125,12 @@ class DistillationConfig(BaseModel):
 
 
 class SearchConfig(_Block):
-    """``search:`` how trained students are used."""
+    """``search:`` how trained students are used, and what a search begins with."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+    from_: str | None = Field(
+        None, alias="from", min_length=1, description="a study of this ledger whose students come first, timed anew"
+    )
     strategy: Literal["independent", "ladder"] = Field(
         "independent", description="train each candidate from nothing, or walk down from trained ones"
     )
@@ -343,4 +347,4 @@ def _keys(path: tuple[Any, ...]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def disk_bytes(folder: Path) -> int:
                 facts = os.lstat(os.path.join(base, name))
                 sizes[facts.st_dev, facts.st_ino] = facts.st_size
     return sum(sizes.values())
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows it, so that both names share the bytes; else a copy."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def folder_bytes(folder: Path) -> int:

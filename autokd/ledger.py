@@ -201,8 +201,8 @@ class Ledger:
             state = STATES[record.outcome]
             self.study.tell(trial, values if state == TrialState.COMPLETE else None, state=state)
 
-    def add(self, record: TrialRecord, plan: Plan) -> int:
-        """Add a finished trial that no sampler proposed; returns its number."""
+    def add(self, record: TrialRecord, plan: Plan, system_attrs: Mapping[str, Any] | None = None) -> int:
+        """Add a finished trial that no sampler proposed; returns its number. ``system_attrs`` are the sampler's own."""
         space = plan.space.distributions()
         own = {k: v for k, v in record.params.items() if k in space}
         constraints = {str(c): c.violation(v) for c in plan.constraints if (v := record.value(c.name)) is not None}
@@ -214,7 +214,8 @@ class Ledger:
                 distributions={k: space[k] for k in own},
                 values=values if record.outcome == Outcome.MEASURED else None,
                 user_attrs={RECORD_KEY: record.to_json()},
-                system_attrs={f"constraints:{name}": amount for name, amount in constraints.items()},
+                system_attrs={f"constraints:{name}": amount for name, amount in constraints.items()}
+                | dict(system_attrs or {}),
             )
             self.study.add_trial(trial)
             return len(self.study.get_trials(deepcopy=False)) - 1

@@ -65,6 +65,7 @@ class Bar:
         self.task: TaskID | None = None
         self.step = ""
         self.printed = 0.0
+        self.began = 0.0
         self.driver: Driver | None = None
         self.study: Study | None = None
         self.volume: float | None = None
@@ -83,9 +84,12 @@ class Bar:
             return
         name = text.split(",")[0]
         if not self.live:
+            if name != self.step:
+                self.began = time.monotonic()
             if name != self.step or time.monotonic() - self.printed > self.LINE_S:
                 done = "" if share is None else f" {share:.0%}"
-                self._line(f"{text}{done}")
+                left = (time.monotonic() - self.began) * (1 - share) / share if share else 0.0
+                self._line(f"{text}{done}{_clock(left) if left > self.LINE_S else ''}")
             self.step = name
             return
         bar = self._bar()
@@ -169,8 +173,7 @@ class Bar:
         goal, done, tally = self._goal(), self._done(), self.driver.tally()
         if not goal or not done:
             return ""
-        left = tally.wall_s / done * max(0.0, goal - done)
-        return f", ETA {int(left // 60)}:{int(left % 60):02d}"
+        return _clock(tally.wall_s / done * max(0.0, goal - done))
 
     def _story(self) -> str:
         assert self.driver is not None
@@ -188,3 +191,7 @@ class Bar:
     def _line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)
         self.printed = time.monotonic()
+
+
+def _clock(left_s: float) -> str:
+    return f", ETA {int(left_s // 60)}:{int(left_s % 60):02d}"

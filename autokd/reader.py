@@ -21,7 +21,7 @@ from autokd.errors import StudyError
 from autokd.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
 from autokd.objectives import Objective
 from autokd.results import CONFIRMED_KEY, Member
-from autokd.trial import ERROR, RECORD_KEY, Outcome, TrialRecord
+from autokd.trial import ERROR, RECORD_KEY, RETIMED, Outcome, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -169,6 +169,7 @@ class TrialReader:
             "parent": raw.get("parent"),
             "rung": (raw.get("rung") or {}).get("kind"),
             "retried": bool((raw.get("notes") or {}).get("retried")),
+            "retimed": bool((raw.get("notes") or {}).get(RETIMED)),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
             "saved_cpu_s": sum(self._spent.get(s["key"], 0.0) for s in stages if s["cached"]),
         }
@@ -186,11 +187,11 @@ class TrialReader:
 
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
-        would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and
-        ``rung`` (on a ladder: ``root``, ``train`` or ``narrow``);
-        ``retried`` (failed, and queued again: it counts towards no budget); ``stage_<name>_s`` (on the clock); ``pruned``
-        (``"pruned"`` or ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as
-        ``<name>_error``, both in the measurement's unit; ``params_<name>``.
+        would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and ``rung``
+        (on a ladder: ``root``, ``train`` or ``narrow``); ``retried`` (failed, and queued again: it counts towards no
+        budget); ``retimed`` (trained by another study); ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or
+        ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as ``<name>_error``,
+        both in the measurement's unit; ``params_<name>``.
         """
         return self._seen.frame
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,8 +49,8 @@ class Study:
         return cls(Ledger.open(storage_url(storage), name))
 
     @classmethod
-    def create(cls, plan: Plan, storage: str | None = None) -> Study:
-        """Put a new study and its whole configuration into the ledger.
+    def create(cls, plan: Plan, storage: str | None = None, more: Mapping[str, Any] | None = None) -> Study:
+        """Put a new study and its whole configuration into the ledger, with ``more`` attributes.
 
         Raises:
             StudyError: The name is taken.
@@ -62,7 +62,7 @@ class Study:
             raise StudyError("a study's name must be free", repr(plan.config.name), "`autokd resume` goes on with it.")
         attrs = {CONFIG_KEY: plan.to_json(), HOME_KEY: str(home), "autokd:version": __version__, STATE_KEY: "created"}
         names = [o.name for o in plan.objectives]
-        return cls(Ledger.create(url, plan.config.name, plan.directions, names, attrs))
+        return cls(Ledger.create(url, plan.config.name, plan.directions, names, attrs | dict(more or {})))
 
     @property
     def name(self) -> str:
@@ -113,11 +113,16 @@ class Study:
             return reason
 
     def _search(self, watcher: Watcher, ray_address: str | None) -> str:
+        from autokd import origin, warm_start
         from autokd.evaluation.prepare import prepare
         from autokd.evaluation.threads import torch_threads
         from autokd.runners.driver import Driver
 
-        if str(self.ledger.attr(STATE_KEY)).startswith("finished"):
+        only, received = origin.only_retimes(self.ledger), origin.received(self.ledger)
+        if only and received:
+            watcher.tell("note: every file of the other study is timed", None)
+            return received
+        if str(self.ledger.attr(STATE_KEY)).startswith("finished") and not only:
             reason = Driver(self.ledger, self.plan, self.home).finished()
             if reason:
                 watcher.tell("this study is finished: `autokd resume --set budget.trials=+10` would go on", None)
@@ -131,6 +136,11 @@ class Study:
         if self.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
             self.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
         self.ledger.set_attr(STATE_KEY, "searching")
+        if only or self.plan.config.search.from_:
+            received = warm_start.receive(self, watcher)
+            if only:
+                return received
+            watcher.tell(f"note: {received}", None)
         driver = Driver(self.ledger, self.plan, self.home)
         if self.plan.config.sampler.startswith("nni:"):
             text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
@@ -152,9 +162,16 @@ class Study:
 
         Raises:
             ConfigError: Anything else; it would change what finished trials mean.
+            StudyError: A budget for a study that only times another's students.
         """
+        from autokd.origin import only_retimes
+
         if overrides:
-            self.plan = self.plan.with_overrides(overrides)
+            plan = self.plan.with_overrides(overrides)
+            if plan.config.budget != self.plan.config.budget and only_retimes(self.ledger):
+                mend = f"A search goes on from it: `autokd search STUDY.yaml --from {self.name}`."
+                raise StudyError("a study that only times another's students has no budget", ", ".join(overrides), mend)
+            self.plan = plan
 
     @property
     def state(self) -> str:
@@ -163,6 +180,7 @@ class Study:
         return "interrupted" if stated in ("created", "preparing", "searching") and not is_live(self.ledger) else stated
 
     def _after_trial(self, watcher: Watcher, number: int, record: Any) -> None:
+        """Show a finished trial, and keep the study's folder within its bound."""
         watcher.trial(number, record)
         keep_within(self.home, self.plan.config.storage.max_gb * 1e9, self._fronts)
 
@@ -283,6 +301,7 @@ class Study:
             "budget": self.plan.config.budget.model_dump(exclude_none=True),
             "counted": sum(r is not None and counts(r) for r in records),
             "outcomes": outcomes,
+            "retimed": sum(r is not None and r.retimed is not None for r in records),
             "running": self.running(),
             "cpu_s": sum(r.cpu_s for r in records if r is not None),
             "wall_s": self.ledger.attr("autokd:wall_s", 0.0),
@@ -350,6 +369,20 @@ class Study:
                 known[str(child)] = values
             self.ledger.set_attr(CONFIRMED_KEY, known)
             return child
+
+    def retime(
+        self,
+        profiles: Sequence[str],
+        name: str | None = None,
+        *,
+        front: bool = False,
+        requantize: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Study:
+        """A new study of this one's students on other hardware, nothing trained; see :func:`autokd.warm_start.retime`."""
+        from autokd import warm_start
+
+        return warm_start.retime(self, profiles, name, front=front, requantize=requantize, watcher=watcher)[0]
 
     def _fronts(self) -> list[Member]:
         """The front by the objectives and by every profile: what is never dropped."""

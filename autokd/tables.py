@@ -14,6 +14,7 @@ from rich.text import Text
 
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member, objectives_on
+from autokd.trial import RETIMED
 
 if TYPE_CHECKING:
     from autokd.evaluation.preflight import Preflight
@@ -160,6 +161,7 @@ def status(facts: Mapping[str, Any]) -> None:
         ("state", str(facts["state"])),
         ("counted", f"{facts['counted']} of {facts['budget'].get('trials', 'unlimited')} trials that began training"),
         ("trials", outcomes),
+        *([("re-timed", f"{facts['retimed']} students of another study")] if facts.get("retimed") else []),
         ("spent", f"{facts['cpu_s']:.0f} CPU s in trials, {facts['wall_s']:.0f} s of searching"),
         ("front", f"{facts['front']} student{'s' * (facts['front'] != 1)}"),
     ]
@@ -199,6 +201,8 @@ def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("same as", f"trial {facts['duplicate_of']}"))
     if facts.get("parent") is not None:
         found.append(("trained on from", f"trial {facts['parent']}"))
+    if origin := facts.get("notes", {}).get(RETIMED):
+        found.append(("re-timed from", f"trial {origin['trial']} of {origin['study']}"))
     return found
 
 

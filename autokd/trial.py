@@ -12,6 +12,8 @@ ParamValue = str | int | float | bool
 
 RECORD_KEY = "autokd:record"
 """Name of the one user attribute that holds a trial's JSON record."""
+RETIMED = "retimed"
+"""Note of a trial whose student was trained by another study and only timed here."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 
@@ -165,6 +167,12 @@ class TrialRecord:
             if m.name == name:
                 return m.value
         return None
+
+    @property
+    def retimed(self) -> Mapping[str, Any] | None:
+        """Where a student comes from that another study trained: ``study``, ``trial``, ``sha256`` of the file there."""
+        found: Mapping[str, Any] | None = self.notes.get(RETIMED)
+        return found
 
     @property
     def cpu_s(self) -> float:

@@ -42,6 +42,8 @@ def rejections(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["constraint", "before_training", "trials", "first", "last"])
     rows = frame[frame["violation"].notna()]
     before = ~rows["began_training"].map(bool, na_action="ignore").fillna(False).astype(bool)
+    if "retimed" in rows.columns:  # another study trained it
+        before &= ~rows["retimed"].eq(True)
     shown = pd.DataFrame(
         {"constraint": rows["violation"].astype(str), "before_training": before, "number": rows["number"]}
     )

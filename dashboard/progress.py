@@ -136,7 +136,7 @@ def saved(frame: pd.DataFrame) -> Saved:
     stopped = frame[outcome.eq(Outcome.STOPPED)] if len(frame) else frame
     reused = column(frame, "saved_cpu_s").astype(float).fillna(0.0)
     return Saved(
-        rejected=int((outcome.eq(Outcome.INFEASIBLE) & ~began).sum()),
+        rejected=int((outcome.eq(Outcome.INFEASIBLE) & ~began & ~column(frame, "retimed").eq(True)).sum()),
         train_cpu_s=typical,
         reused=int((reused > 0).sum()),
         reused_cpu_s=float(reused.sum()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 import traceback
@@ -17,7 +16,7 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
 from autokd.evaluation.rungs import Origin, climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
-from autokd.files import write_atomic, write_json
+from autokd.files import link, write_atomic, write_json
 from autokd.space import SearchSpace
 from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation
 
@@ -250,9 +249,9 @@ class Evaluation:
     def _keep(self, package: Stored, checked: Stored) -> None:
         """The shipped bytes and the file's validation scores, where people and commands look for them."""
         self.artifact = self.trial.folder / "student.onnx"
-        _link(package.folder / package.value["file"], self.artifact)
+        link(package.folder / package.value["file"], self.artifact)
         self.artifact_sha256 = package.value["sha256"]
-        _link(checked.folder / "scores.npy", self.trial.folder / "validation_scores.npy")
+        link(checked.folder / "scores.npy", self.trial.folder / "validation_scores.npy")
 
 
 def allowed_bits(space: SearchSpace) -> set[int]:
@@ -263,12 +262,3 @@ def allowed_bits(space: SearchSpace) -> set[int]:
     if searched is None:
         return {32}
     return {int(v) for v in searched.choices} if searched.choices else {int(searched.low), int(searched.high)}
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it: the store and the trial then share the bytes."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

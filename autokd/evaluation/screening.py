@@ -24,7 +24,7 @@ from autokd.compression.quantization import TIE
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.costs import static_costs, timed_costs
 from autokd.evaluation.parts import Parts, prune_groups
-from autokd.evaluation.work import Params, exported_costs, ratios, timer_profile
+from autokd.evaluation.work import Params, clock_profile, exported_costs, ratios
 from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import Constraint
 from autokd.plan import Plan
@@ -206,7 +206,7 @@ class Screening:
         return found + self._timed(file, self.profiles)
 
     def _int8(self, drawn: Sketch) -> list[Measurement]:
-        clock = next(p for p in self.parts.plan.profiles if p.name == timer_profile(self.parts))
+        clock = next(p for p in self.parts.plan.profiles if p.name == clock_profile(self.parts.plan))
         found = static_costs(drawn.params, drawn.macs, drawn.params, bound="a byte a parameter")
         if self._above(found):
             return found

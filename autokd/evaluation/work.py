@@ -30,6 +30,7 @@ from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, write_json
 from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import METRICS
+from autokd.plan import Plan
 from autokd.protocols import CurvePoint, Recipe
 from autokd.trial import Measurement, ParamValue
 
@@ -91,21 +92,21 @@ def by_name(value: Mapping[str, Any]) -> dict[str, float]:
     return {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
 
 
-def timer_profile(parts: Parts) -> str:
+def clock_profile(plan: Plan) -> str:
     """The profile of the first latency objective: what int8 must be fast on."""
-    names = [o.profile for o in parts.plan.objectives if o.metric == "latency_ms"]
-    return names[0] if names and names[0] else parts.plan.profiles[0].name
+    names = [o.profile for o in plan.objectives if o.metric == "latency_ms"]
+    return names[0] if names and names[0] else plan.profiles[0].name
 
 
 def timer(parts: Parts) -> Callable[[Path], float]:
-    """Times a file on :func:`timer_profile`."""
-    profile = timer_profile(parts)
+    """Times a file on that profile."""
+    profile = clock_profile(parts.plan)
     return lambda path: parts.meter.measure(path, profile, quick=True).p50_ms
 
 
 def glance(parts: Parts) -> Callable[[Path], float]:
     """The same in some ten milliseconds."""
-    profile = timer_profile(parts)
+    profile = clock_profile(parts.plan)
     return lambda path: parts.meter.measure(path, profile, brief=True).p50_ms
 
 

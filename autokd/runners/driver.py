@@ -265,6 +265,8 @@ class Driver:
             return
         if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
             self.known.setdefault(record.candidate.key(), number)
+        if record.retimed:  # given, not asked for: it costs nothing of the budget, and nobody rejected it
+            return
         self.strategy.tell(number, record)
         self.counted += counts(record)
         # One that fails before training costs no budget either: without a bound on these a search would never end.
@@ -356,6 +358,7 @@ def counts(record: TrialRecord) -> bool:
     return (
         record.began_training
         and (record.parent is None or record.rung is not None)
+        and record.retimed is None
         and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
         and not record.notes.get("retried")
     )

@@ -98,6 +98,21 @@ def headline(view: View, member: Member) -> None:
     ]
     if told:
         st.caption(plain(f"Against the teacher: {', '.join(told)}."))
+    if words := origin(member):
+        st.caption(plain(words))
+
+
+def origin(member: Member) -> str:
+    """Where a student comes from that was taken over; empty for one that this study trained."""
+    was = member.record.retimed
+    if was is None:
+        return ""
+    words = (
+        f"Taken over from the study {was['study']}, trial {was['trial']}, and timed here; nothing was trained for it."
+    )
+    if member.record.artifact_sha256 != was["sha256"]:
+        words += " The clock of this study's device chose other operators for int8, so the file is another one."
+    return words
 
 
 def against(value: float, teacher: float | None, metric: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from autokd.dashboard import evidence, lift, students
+from autokd.dashboard.views.student import origin
 from autokd.errors import StudyError
 from autokd.evaluation.dataset_store import save_dataset
 from autokd.figures import (
@@ -32,7 +33,7 @@ from autokd.objectives import Objective
 from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
 from autokd.space import load_space
 from autokd.study import FACTS_KEY, Study
-from autokd.trial import StageRecord
+from autokd.trial import RETIMED, StageRecord
 from tests.dashboard.conftest import EVIL, Make, Open
 
 CLASSES = tuple(str(i) for i in range(10))
@@ -235,6 +236,22 @@ def test_what_was_confirmed_stands_beside_validation(make: Make, open_page: Open
     assert accuracy[["value", "of"]].values.tolist() == [
         ["80.0% ± 1.0%", "validation split"], ["77.0% ± 2.0%", "test split"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same file", "other int8 operators"])
+def test_a_student_that_was_taken_over_says_from_where(make: Make, open_page: Open, same: bool) -> None:
+    study = make()
+    assert origin(study.members()[2]) == ""
+    record = study.members()[2].record
+    notes = {RETIMED: {"study": "older", "trial": 17, "sha256": record.artifact_sha256 if same else "0" * 64}}
+    trial = study.optuna_study.ask()
+    study.ledger.finish(trial, replace(record, notes=notes), [0.86, 0.03])
+    app = open_page("student")
+    app.selectbox(key=trials_of(app)["key"]).set_value(trial.number).run()
+    assert not app.exception and not app.error
+    said = [c.value.replace("\\", "") for c in app.caption if "older" in c.value]
+    assert len(said) == 1 and "Taken over from the study older, trial 17, and timed here" in said[0]
+    assert ("other operators for int8" in said[0]) is not same
 
 
 # ------------------------------------------------------------------------------------------------------ evidence

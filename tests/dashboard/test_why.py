@@ -150,6 +150,8 @@ def test_lost_trials_are_grouped() -> None:
     assert failed[1]["cause"] == "no record" and failed[1]["first"] == 3
     one = {"constraint": "size_bytes <= 40000", "before_training": True, "trials": 2, "first": 4, "last": 5}
     assert lost.rejections(frame).to_dict("records") == [one]
+    known = frame.assign(retimed=[False] * 5 + [True])  # another study trained it
+    assert [r["before_training"] for r in lost.rejections(known).to_dict("records")] == [False, True]
     assert not len(lost.failures(frame.head(1))) and not len(lost.rejections(frame.head(1)))
 
 

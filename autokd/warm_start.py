@@ -1,0 +1,219 @@
+"""A study that begins with another's students: their files are timed on its own devices, nothing is trained.
+
+``autokd retime`` makes a study of nothing else; a search with ``search: {from: STUDY}`` goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from autokd.errors import StudyError
+from autokd.folders import home_of, new_home, writable
+from autokd.hardware.profile import HardwareProfile, check_host
+from autokd.ledger import Ledger, storage_url
+from autokd.moved_plan import moved_plan, other_matter
+from autokd.origin import ORIGIN_KEY, Origin, folder_of, received, student
+from autokd.plan import Plan, difference
+from autokd.progress import Silent, Watcher
+from autokd.trial import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from autokd.evaluation.parts import Parts
+    from autokd.study import Study
+
+SAME_FACTS = {"data": "the data", "teacher": "the teacher"}
+
+
+def retime(
+    old: Study,
+    profiles: Sequence[str],
+    name: str | None = None,
+    *,
+    front: bool = False,
+    requantize: bool = True,
+    watcher: Watcher | None = None,
+) -> tuple[Study, str]:
+    """A new study of an old one's students on other hardware; called again, it goes on with what is not timed yet.
+
+    Args:
+        old: The study whose students are timed.
+        profiles: Hardware profiles, see :func:`autokd.moved_plan.moved_plan`.
+        name: Of the new study; by default the old one's and the profiles'.
+        front: Only the old front's students.
+        requantize: Choose the operators of int8 files by the new device's clock where the weights are still there.
+        watcher: Is told of progress.
+
+    Returns:
+        The new study, and what was done in words.
+
+    Raises:
+        UserError: A profile that does not fit, a name that is taken, a changed file, or nothing to time.
+    """
+    from autokd.study import Study
+
+    plan = moved_plan(old.plan, profiles, name)
+    url, name = storage_url(old.ledger.url), plan.config.name
+    for profile in plan.profiles:
+        check_host(profile)
+    tell: Callable[[str, float | None], None] = (watcher or Silent()).tell
+    if not Ledger.exists(url, name):
+        origin = Origin.begin(old, front, True, requantize)
+        with new_home(home_of(plan, url), url) as home:
+            if not Ledger.exists(url, name):  # another process may just have made it
+                _check_matter(old, plan, home, tell)
+                Study.create(plan, url, {ORIGIN_KEY: asdict(origin)})
+    made = Study.open(name, url)
+    known, mend = Origin.of(made.ledger), "Give this one another name: --name."
+    if known is None or not known.only or known.study != old.name:
+        raise StudyError("a study's name must be free", repr(name), mend)
+    if made.plan.fingerprint() != plan.fingerprint():
+        what = difference(made.plan, plan)
+        raise StudyError(f"study {name!r} must keep its configuration", f"other values of {what}", mend)
+    if (now := known.again(old, front, requantize)) != known:
+        now.save(made.ledger)
+    return made, made.search(watcher)
+
+
+def _check_matter(old: Study, plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
+    from autokd.evaluation.prepare import load_data
+
+    root = home.parent.parent
+    with writable(root):
+        tell("data", None)
+        check_data(old.name, old.ledger.url, load_data(plan, root, tell).fingerprint)
+
+
+# ------------------------------------------------------------------------------------------------- what must agree
+
+
+def check_source(plan: Plan, url: str) -> None:
+    """Refuse a ``search.from`` whose students mean something else in ``plan``, before anything is written.
+
+    Raises:
+        StudyError: No such study; other data, teacher, space, training or seed; or it has no files.
+    """
+    from autokd.study import Study
+
+    if plan.config.search.from_ is None:
+        return
+    old = Study.open(plan.config.search.from_, url)
+    if what := other_matter(old.plan, plan):
+        law = f"a search from {old.name} must share its data, teacher, space, training and seed"
+        raise StudyError(law, f"other values of {what}", "Take over the old ones, or search without it.")
+    Origin.begin(old)
+
+
+def check_data(name: str, url: str, fingerprint: str) -> None:
+    """Refuse data that are not those of the study ``name``.
+
+    Raises:
+        StudyError: Their fingerprints differ, or the study was never prepared.
+    """
+    _check_facts(name, Ledger.open(url, name).attr("autokd:facts"), {"data": {"fingerprint": fingerprint}})
+
+
+def _check_facts(name: str, before: Any, now: Any) -> None:
+    if not before:
+        raise StudyError(f"study {name} must have been prepared", "it was not", f"Run `autokd resume {name}`.")
+    for key, words in SAME_FACTS.items():
+        if key in now and now[key]["fingerprint"] != before[key]["fingerprint"]:
+            mend = "Its students were scored with the old ones: bring them back, or search anew."
+            raise StudyError(f"{words} must be those of study {name}", "others since then", mend)
+
+
+# --------------------------------------------------------------------------------------------------------- receive
+
+
+def receive(study: Study, watcher: Watcher) -> str:
+    """Time what is not timed yet, and put it into the study's ledger; says what is there now.
+
+    The study must be prepared, and driven by the caller.
+
+    Raises:
+        StudyError: The other study is gone, has other data or another teacher, or a file was changed.
+    """
+    if done := received(study.ledger):
+        return done
+    origin = Origin.of(study.ledger)
+    old = type(study).open(origin.study if origin else str(study.plan.config.search.from_), study.ledger.url)
+    _check_facts(old.name, old.ledger.attr("autokd:facts"), study.ledger.attr("autokd:facts"))
+    if origin is None:
+        origin = Origin.begin(old)
+        origin.save(study.ledger)
+    _time_all(study, old, origin, watcher)
+    return origin.story(study.ledger)
+
+
+def _time_all(study: Study, old: Study, origin: Origin, watcher: Watcher) -> None:
+    from autokd.evaluation.cache import StageStore
+    from autokd.evaluation.parts import Parts
+    from autokd.evaluation.retime import link_stages
+    from autokd.evaluation.threads import torch_threads
+
+    with writable(study.home):
+        link_stages(StageStore(old.home / "stages"), StageStore(study.home / "stages"), _shared(old, study, origin))
+    todo, attrs, failures = origin.waiting(study.ledger), _generation(study.plan), 0
+    parts = Parts.open(study.home)
+    try:
+        with torch_threads(study.plan.config.resources.cpus_per_trial):
+            for place, number in enumerate(todo):
+                watcher.tell(f"re-timing students of {old.name}, {place} of {len(todo)}", place / len(todo))
+                failed = _time_one(study, old, number, origin, parts, attrs, watcher)
+                failures = failures + 1 if failed else 0
+                if failures >= study.plan.config.budget.failures_in_a_row:
+                    law = f"re-timing must not fail {failures} times in a row"
+                    raise StudyError(law, failed, f"See error.txt in the last of {study.home / 'trials'}.")
+    finally:
+        parts.close()
+
+
+def _time_one(
+    study: Study, old: Study, number: int, origin: Origin, parts: Parts, attrs: Mapping[str, Any], watcher: Watcher
+) -> str:
+    """Time one student and put it into the ledger; what went wrong, or nothing."""
+    from autokd.evaluation.retime import Source
+    from autokd.evaluation.retime import retime as retime_one
+    from autokd.evaluation.stages import TrialDir
+
+    member = student(old, number)
+    if member is None:  # collected since the list was made
+        return ""
+    folder = folder_of(study, len(study.ledger.trials()))
+    shutil.rmtree(folder, ignore_errors=True)  # half of one that was interrupted
+    with writable(study.home):
+        source = Source(old.name, member, folder_of(old, number))
+        record = retime_one(source, parts, TrialDir(folder, parts.store), origin.requantize)
+    study._after_trial(watcher, study.ledger.add(record, study.plan, attrs), record)
+    if record.outcome != Outcome.FAILED:
+        return ""
+    watcher.tell(f"warning: trial {number} of {old.name} could not be timed: {record.cause} ({record.detail})", None)
+    return f"{record.cause} ({record.detail})"
+
+
+def _shared(old: Study, study: Study, origin: Origin) -> tuple[str, ...]:
+    """The stages whose results mean the same in both studies: an int8 file was chosen by one device's clock."""
+    from autokd.evaluation.retime import TIMED, UNTIMED
+
+    same = not origin.only and _clock(old.plan) == _clock(study.plan)
+    return tuple(s.value for s in (UNTIMED + TIMED if same else UNTIMED))
+
+
+def _clock(plan: Plan) -> HardwareProfile:
+    """The profile by which int8 operators are chosen."""
+    from autokd.evaluation.work import clock_profile
+
+    name = clock_profile(plan)
+    return next(p for p in plan.profiles if p.name == name)
+
+
+def _generation(plan: Plan) -> dict[str, Any]:
+    """What makes a trial a member of the first generation for Optuna's genetic samplers; empty for others."""
+    from autokd.runners.driver import make_sampler
+
+    key = getattr(make_sampler(plan, 0), "_get_generation_key", None)
+    return {key(): 0} if key else {}
