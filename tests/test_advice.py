@@ -28,9 +28,9 @@ def students(n: int, seed: int = 0, goals: tuple[Objective, ...] = GOALS) -> np.
     return np.column_stack([accuracy, *costs])
 
 
-def watched(values: np.ndarray, share: float = advice.SHARE, seconds: float = 10.0) -> GainWatch:
+def watched(values: np.ndarray, shares: tuple[float, ...] = advice.SHARES, seconds: float = 10.0) -> GainWatch:
     goals = THREE[: values.shape[1]]
-    watch = GainWatch(goals, [0.1, 8.0, 8.0][: len(goals)], share)
+    watch = GainWatch(goals, [0.1, 8.0, 8.0][: len(goals)], shares)
     watch.extend(seconds * np.arange(1, len(values) + 1), values)
     return watch
 
@@ -90,7 +90,7 @@ def test_little_is_kept_of_a_long_search_and_nothing_that_matters(monkeypatch: p
     assert len(whole._points) > 2990
     for window in (600.0, 30_000.0):
         a, b = short.expected(window), whole.expected(window)
-        assert a.gain == pytest.approx(b.gain, rel=0.25) and a.high == pytest.approx(b.high, rel=0.35)
+        assert a.gain == pytest.approx(b.gain, rel=0.25) and a.high == pytest.approx(b.high, rel=1.0)
     assert (whole._points[whole._beaten < 24] == short._points).all()
 
 
@@ -106,7 +106,7 @@ def test_copies_do_not_pile_up() -> None:
 def test_one_trial_ahead_is_the_sum_of_contributions_over_the_trials() -> None:
     """Good's estimate: what was seen once tells what was not seen."""
     values = students(60)
-    told = watched(values, share=1.0).expected(10.0)  # one student in ten seconds
+    told = watched(values, shares=(1.0,)).expected(10.0)  # one student in ten seconds
     assert told.students == pytest.approx(1.0)
     ahead = math.log1p(1 / 60) / math.log(60 / 59)
     want = ahead * exact(values, contributions=True).sum() / 60 / exact(values)
@@ -115,8 +115,12 @@ def test_one_trial_ahead_is_the_sum_of_contributions_over_the_trials() -> None:
 
 def test_a_front_that_no_longer_moves_expects_nothing() -> None:
     best = np.array([[0.99, 0.01]])
-    told = watched(np.vstack([best, students(60)])).expected()
-    assert told.gain == told.low == told.high == 0
+    values = np.vstack([best, students(60)])
+    told = watched(values).expected()
+    assert told.gain == told.low == 0 and told.high is not None and told.high > 0, (
+        "another such stroke of luck may come"
+    )
+    told = watched(values, shares=(0.5,)).expected()
     assert str(told) == "next 10 minutes: about +0 % hypervolume (0-0 %)"
 
 
@@ -169,7 +173,7 @@ def test_independent_students_are_foretold_without_bias() -> None:
             came.append(gain)
             inside.append(told.low <= gain <= told.high)
     assert 0.75 < sum(expected) / sum(came) < 1.35
-    assert LEVEL - 0.2 < np.mean(inside) < 0.97
+    assert LEVEL - 0.15 < np.mean(inside) < 0.95
 
 
 # --------------------------------------------------------------------------------------------- what it cannot say
