@@ -30,6 +30,8 @@ FEWEST = 10
 """Measured students before a number is given."""
 LEAST_TO_STOP = 20
 """Measured students before an expected gain may end a search: with fewer it is too rough."""
+STOOD = 2.0
+"""A front that stood still for the newest half of the students, so many windows long, is expected to stand still."""
 LEAST_OUTSIDE = 60
 """The same where none of them is better than the reference point, so that there is nothing to expect a gain of."""
 RECENT = 20
@@ -60,6 +62,7 @@ class ExpectedGain:
         gain: Expected gain, as a share of ``volume``; ``None`` when it cannot be told.
         low: Lower end of the interval that holds the gain in ``level`` of the cases.
         high: Its upper end.
+        cautious: The larger of what the newest half and all students let expect; what ends a search.
         level: Of the interval.
         missing: Why there is no number; empty when there is one.
     """
@@ -71,6 +74,7 @@ class ExpectedGain:
     gain: float | None = None
     low: float | None = None
     high: float | None = None
+    cautious: float | None = None
     level: float = LEVEL
     missing: str = ""
 
@@ -186,7 +190,10 @@ class GainWatch:
         gain = float(gains[-1].mean())
         low, high = np.quantile(np.concatenate(gains), [TAIL, 1 - TAIL])
         low, high = min(float(low), gain), max(float(high), gain)
-        return ExpectedGain(window_s, self.measured, volume, students, gain, low, high)
+        cautious = max(float(g.mean()) for g in gains)
+        if gain == 0 and self.measured >= 2 * STOOD * students:
+            cautious = 0.0  # whatever came early: for so long nothing came
+        return ExpectedGain(window_s, self.measured, volume, students, gain, low, high, cautious)
 
     def _gains(self, students: float, share: float, rng: np.random.Generator) -> np.ndarray:
         """Likely gains of so many more students: draws from their distribution, in hypervolume."""
@@ -234,11 +241,14 @@ def volumes(points: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def not_worth_it(until: Until, watch: GainWatch) -> str | None:
-    """Why a search ends now by ``budget.until``, or ``None`` while it goes on."""
+    """Why a search ends now by ``budget.until``, or ``None`` while it goes on.
+
+    It is asked after every student, and one low estimate among many is luck: the more cautious of two must be below the limit.
+    """
     if watch.measured < LEAST_TO_STOP:
         return None
     told = watch.expected(until.window_s)
-    if told.gain is not None and told.gain < until.gain:
+    if told.cautious is not None and told.cautious < until.gain:
         return f'the budget "{until}" is reached; {told}'
     if told.volume == 0 and watch.measured >= LEAST_OUTSIDE:
         worse = f"none of {watch.measured} students is better than the reference point in every objective"

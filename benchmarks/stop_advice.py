@@ -219,8 +219,7 @@ def stops(search: Search, limit: float) -> tuple[int, float] | None:
         watch.extend([moment], row[None])
         if moment + window > search.times[-1]:
             return None
-        gain = watch.expected(window).gain if n >= LEAST_TO_STOP else None
-        if gain is not None and gain < limit:
+        if n >= LEAST_TO_STOP and (told := watch.expected(window)).cautious is not None and told.cautious < limit:
             until = int(np.searchsorted(search.times, moment + window, side="right"))
             return n, float(volumes[until - 1] / volumes[n - 1] - 1)
     return None
