@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autokd import registry, yaml_file
 from autokd.errors import ConfigError, nearest
+from autokd.until import Until
 
 TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "scores", "name")
 EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
@@ -143,11 +144,34 @@ class SearchConfig(_Block):
 class BudgetConfig(_Block):
     """``budget:`` when to stop; the first that is reached ends the search."""
 
-    trials: int | None = Field(30, ge=1, description="trials that began training")
+    trials: int | None = Field(
+        30, ge=1, description="trials that began training (no limit where `until` is given alone)"
+    )
     wall_s: float | None = Field(None, gt=0, description="seconds on the clock")
     cpu_s: float | None = Field(None, gt=0, description="CPU seconds spent in trials")
+    until: str | None = Field(None, description='"gain < 0.5%", "gain < 0.5% in 20 min": expected gain of hypervolume')
     trial_s: float = Field(1800.0, gt=0, description="longest time of one trial; then it failed with `timeout`")
     failures_in_a_row: int = Field(5, ge=1, description="the same failure so many times in a row stops the study")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _until_alone(cls, given: Any) -> Any:
+        """Whoever names a gain to search until does not mean the default of 30 trials."""
+        if isinstance(given, Mapping) and given.get("until") is not None and "trials" not in given:
+            return {**given, "trials": None}
+        return given
+
+    @field_validator("until")
+    @classmethod
+    def _a_condition(cls, text: str | None) -> str | None:
+        if text is not None:
+            Until.parse(text)
+        return text
+
+    @property
+    def stop(self) -> Until | None:
+        """``until``, understood."""
+        return None if self.until is None else Until.parse(self.until)
 
 
 class ResourcesConfig(_Block):
@@ -268,7 +292,10 @@ def apply_override(values: dict[str, Any], text: str) -> None:
         here.pop("epochs", None)
     if path[0] == "budget" and len(path) == 2 and value_text.strip().startswith("+") and isinstance(value, int | float):
         default = BudgetConfig.model_fields[path[1]].default if path[1] in BudgetConfig.model_fields else None
-        value += here.get(path[-1]) or default or 0
+        limit = here.get(path[-1]) or default or 0
+        if not isinstance(limit, int | float):
+            raise ConfigError(f"--set {key}=+N must raise a number", repr(limit), f"Give it anew: --set {key}=...")
+        value += limit
     here[path[-1]] = value
 
 

@@ -93,6 +93,17 @@ def hypervolume_contributions(
     return added
 
 
+def gains_over(
+    values: Values, reference: Values, directions: Sequence[str], scales: Sequence[str] | None = None
+) -> np.ndarray:
+    """Each objective's gain over the reference point ``(n, m)``, larger is better: what :func:`hypervolume` multiplies.
+
+    Raises:
+        ValueError: See :func:`hypervolume`.
+    """
+    return _gains(values, reference, directions, scales, None)
+
+
 def knee(values: Values, directions: Sequence[str], scales: Sequence[str] | None = None) -> int:
     """The row of the best compromise: the front's point farthest from the plane through the front's extremes.
 

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from autokd.trial import Outcome, TrialRecord
+from autokd.until import span_words
 
 if TYPE_CHECKING:
     from autokd.runners.driver import Driver
@@ -186,6 +187,9 @@ class Bar:
             parts.append(f"{tally.failed} failed")
         if self.volume is not None:
             parts.append(f"hypervolume {self.volume:.3f}")
+            gain = self.driver.expected_gain()
+            if gain.short:
+                parts.append(f"next {span_words(gain.window_s)} about {gain.short}")
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:

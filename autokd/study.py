@@ -125,7 +125,8 @@ class Study:
         if str(self.ledger.attr(STATE_KEY)).startswith("finished") and not only:
             reason = Driver(self.ledger, self.plan, self.home).finished()
             if reason:
-                watcher.tell("this study is finished: `autokd resume --set budget.trials=+10` would go on", None)
+                more = "until=null" if self.plan.config.budget.stop and "gain <" in reason else "trials=+10"
+                watcher.tell(f"this study is finished: `autokd resume --set budget.{more}` would go on", None)
                 return reason
         for profile in self.plan.profiles:
             check_host(profile)
@@ -290,11 +291,15 @@ class Study:
         return found
 
     def status(self) -> dict[str, Any]:
-        """Plain facts of where the study stands."""
-        records = [record_of(t) for t in self.ledger.trials()]
+        """Plain facts of where the study stands, what more search is expected to bring, and how well the proxy ranks."""
+        trials = self.ledger.trials()
+        records = [record_of(t) for t in trials]
         outcomes = {o.value: sum(r is not None and r.outcome == o for r in records) for o in Outcome}
+        from autokd.outlook import gate_trials, watch_trials
         from autokd.runners.driver import counts
 
+        gain = watch_trials(self.plan.objectives, self.reference_point, trials)[0].expected()
+        proxy = gate_trials(self.plan.objectives, trials)
         return {
             "study": self.name,
             "state": self.state,
@@ -307,6 +312,8 @@ class Study:
             "wall_s": self.ledger.attr("autokd:wall_s", 0.0),
             "front": len(self.front()),
             "hypervolume": self.hypervolume(),
+            "expected_gain": gain.to_dict() | {"text": str(gain)},
+            "proxy": proxy.to_dict() | {"text": str(proxy)},
             "teacher": (self.ledger.attr(FACTS_KEY) or {}).get("teacher"),
             "home": str(self.home),
         }

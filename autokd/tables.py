@@ -167,6 +167,10 @@ def status(facts: Mapping[str, Any]) -> None:
     ]
     if facts["hypervolume"] is not None:
         pairs.append(("hypervolume", f"{facts['hypervolume']:.4f}"))
+        ahead, _, text = facts["expected_gain"]["text"].partition(": ")
+        pairs.append((ahead, text))
+    if facts["outcomes"].get("measured"):
+        pairs.append(("free proxy", facts["proxy"]["text"]))
     for r in facts["running"]:
         share = f" {r['samples'] / r['of']:.0%}" if r.get("of") and r.get("samples") else ""
         pairs.append((f"trial {r['number']}", f"{r.get('stage', 'starting')}{share}"))

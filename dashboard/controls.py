@@ -154,6 +154,10 @@ def _more_budget(view: View) -> list[str]:
         )
         if count:
             found.append(f"budget.{name}=+{count * unit}")
+    if budget.until is not None:
+        tip = f"Now the search ends when: {budget.until}."
+        if st.checkbox("whatever gain is expected", key=f"more until {view.name}", help=plain(tip)):
+            found.append("budget.until=null")
     return found
 
 

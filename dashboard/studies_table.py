@@ -60,7 +60,11 @@ def budget_text(plan: Mapping[str, Any]) -> str:
     """``30 trials, 2.0 h``: what ends the search, whichever comes first."""
     stated = limits(plan)
     texts = {"trials": lambda v: f"{v:,.0f} trials", "wall_s": span, "cpu_s": lambda v: f"{span(v)} of CPU"}
-    return ", ".join(texts[k](v) for k, v in stated.items())
+    found = [texts[k](v) for k, v in stated.items()]
+    config = plan.get("config")
+    budget = config.get("budget") if isinstance(config, Mapping) else None
+    until = budget.get("until") if isinstance(budget, Mapping) else None
+    return ", ".join([*found, *([until] if isinstance(until, str) else [])])
 
 
 def share(summary: StudySummary) -> float | None:

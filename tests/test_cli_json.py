@@ -66,6 +66,10 @@ def test_status(ask: Callable[..., Any]) -> None:
     assert found["counted"] == found["outcomes"]["measured"] == 3
     assert found["running"] == [] and found["budget"]["trials"] == 3
     assert found["front"] == len(ask("front", "tiny")["members"])
+    gain, proxy = found["expected_gain"], found["proxy"]
+    assert gain["gain"] is gain["low"] is gain["high"] is None and gain["window_s"] == 600
+    assert gain["text"] == "next 10 minutes: known after 10 measured students (3 so far)"
+    assert proxy["students"] == 3 and proxy["informative"] is False and proxy["rank_correlation"] is None
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -19,6 +19,7 @@ from autokd.evaluation.costs import file_costs
 from autokd.evaluation.finish import trained_stage
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import Evaluation
+from autokd.evaluation.rungs import shape_of
 from autokd.evaluation.stages import TrialDir
 from autokd.files import link, write_atomic
 from autokd.results import Member, checked_file
@@ -94,7 +95,7 @@ def _quantize_again(run: Evaluation, source: Source) -> bool:
     except StudyError:  # the weights are gone, the file is not
         return False
     run.trial.records = _lineage(source, run.parts.store, (Stage.DISTILL, Stage.PRUNE))
-    shape = run.parts.plan.space.of_stage(Stage.BUILD, source.member.params)
+    shape = shape_of(trained, run.parts.plan.space.of_stage(Stage.BUILD, source.member.params))
     before = dict(run.notes)
     try:
         run.ship(trained, shape, run.bits)

@@ -13,11 +13,10 @@ from autokd.figures.front import axes, front_figure
 from autokd.figures.style import GREY, OKABE_ITO, drawable, label, layout, value_text
 from autokd.objectives import Objective
 from autokd.pareto import hypervolume
+from autokd.search_clock import search_clock
 
 CHUNK = 1024
 """Trials that are compared with the front at once."""
-PAUSE_S = 60.0
-"""Where nothing ran for longer the search was interrupted: such time is not counted."""
 CLOCKS = {"search_s": "seconds of search", "cpu_s": "CPU seconds in trials"}
 """What the x axis of a history may be: a column of :attr:`History.steps`, and its title."""
 OUTCOME_COLOURS = {
@@ -141,27 +140,14 @@ def _gains(values: np.ndarray, objectives: Sequence[Objective]) -> np.ndarray:
 
 
 def search_seconds(rows: pd.DataFrame) -> np.ndarray:
-    """Seconds of search until each trial ended ``(n,)``; pauses between an interruption and its resume are left out.
+    """Seconds of search until each trial ended ``(n,)``: :func:`autokd.search_clock.search_clock` of a table of trials.
 
     Args:
-        rows: ``begun`` and ``ended`` in seconds since the epoch, and ``outcome``: an interrupted trial is only told as
-            such when the search goes on, so its own time says nothing.
+        rows: ``begun`` and ``ended`` in seconds since the epoch, and ``outcome``.
     """
     ended = rows["ended"].astype(float).to_numpy()
-    begun = rows["begun"].astype(float).fillna(rows["ended"].astype(float)).to_numpy()
-    worked = np.isfinite(ended) & (rows["outcome"] != "interrupted").to_numpy()
-    if not worked.any():
-        return np.zeros(len(rows))
-    order = np.argsort(begun[worked], kind="stable")
-    starts, reach = begun[worked][order], np.maximum.accumulate(ended[worked][order])
-    gaps = starts[1:] - reach[:-1]
-    lost = np.concatenate([[0.0], np.cumsum(np.where(gaps > PAUSE_S, gaps, 0.0))])
-    moments = np.where(np.isfinite(ended), ended, starts[0])
-    place = np.clip(np.searchsorted(starts, moments, side="right") - 1, 0, None)
-    found = moments - starts[0] - lost[place]
-    # what was told during a pause happened when it began
-    limit = reach[place] - starts[0] - lost[place]
-    return np.asarray(np.clip(np.where(worked, found, np.minimum(found, limit)), 0.0, None))
+    begun = rows["begun"].astype(float).to_numpy()
+    return search_clock(begun, ended, (rows["outcome"] != "interrupted").to_numpy())
 
 
 def hypervolume_figure(found: History, objectives: Sequence[Objective], clock: str = "search_s") -> go.Figure:

@@ -18,13 +18,16 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd import registry
+from autokd.advice import ExpectedGain, not_worth_it
 from autokd.errors import AutokdError, ConfigError, StudyError, UserError
 from autokd.files import read_json
 from autokd.ledger import Ledger, record_of, storage_errors
+from autokd.outlook import watch_trials
 from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.strategies import Independent, make_strategy
 from autokd.trial import Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
 RUNG_KEY = "autokd:rung"
@@ -105,6 +108,7 @@ class Driver:
         self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
         self.strategy = make_strategy(plan, ledger.attr(REFERENCE_KEY))
         trials = ledger.trials()
+        self.gain, self.searched_before = watch_trials(plan.objectives, ledger.attr(REFERENCE_KEY), trials)
         for trial in trials:
             if trial.state.is_finished():
                 self._count(trial.number, record_of(trial))
@@ -164,7 +168,14 @@ class Driver:
                     self._stop(f"the budget of {budget.wall_s:g} seconds is spent")
                 elif self.rejected >= REJECTIONS_PER_TRIAL * (budget.trials or 30):
                     self._stop(self._rejection_story())
+                elif budget.stop is not None and (story := not_worth_it(budget.stop, self.gain)):
+                    self._stop(story)
             return self.reason
+
+    def expected_gain(self, window_s: float = WINDOW_S) -> ExpectedGain:
+        """What the next seconds of search are expected to add; cheap, and the same until a student is measured."""
+        with self.lock:
+            return self.gain.expected(window_s)
 
     @property
     def overdue(self) -> bool:
@@ -258,6 +269,9 @@ class Driver:
         constraints = {str(c): c.violation(v) for c, v in known.items() if v is not None}
         self.ledger.finish(trial, record, values, constraints)
         self._count(trial.number, record)
+        if record.outcome == Outcome.MEASURED:
+            moment = self.searched_before + time.monotonic() - self.began
+            self.gain.observe(moment, values if not record.violations else None)
         self.on_finish(trial.number, record)
 
     def _count(self, number: int, record: TrialRecord | None) -> None:

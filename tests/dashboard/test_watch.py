@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from autokd.dashboard.progress import Spent
 from autokd.figures import front_history, hypervolume_figure, newest_figure, outcomes_figure, search_seconds
 from autokd.figures.history import improvements
 from autokd.files import write_json
-from autokd.ledger import CONFIG_KEY
+from autokd.ledger import CONFIG_KEY, STATE_KEY
 from autokd.objectives import Objective
 from autokd.pareto import hypervolume, non_dominated
 from autokd.reader import Running
@@ -62,6 +63,22 @@ def test_the_hypervolume_is_the_study_s(make: Make, open_page: Open) -> None:
     study = make()
     shown = {m.label: m.value.replace("\\", "") for m in open_page("watch").metric}
     assert float(shown["Hypervolume"]) == pytest.approx(study.hypervolume(), rel=1e-3)
+
+
+def test_what_more_search_would_bring(make: Make, open_page: Open) -> None:
+    study = make(students=5)
+    assert "Next 10 minutes: known after 10 measured students (5 so far)." in words(open_page("watch"))
+    study.ledger.set_attr(CONFIG_KEY, study.plan.with_overrides(["budget.until=gain < 0.5%"]).to_json())
+    study.ledger.set_attr(STATE_KEY, 'finished: the budget "gain < 0.5%" is reached')
+    app = open_page("watch")
+    assert any("--set budget.until=null" in c.value for c in app.code)
+
+
+def test_with_enough_students_it_is_a_number(make: Make, open_page: Open) -> None:
+    study = make(students=14)
+    text = words(open_page("watch"))
+    assert f"N{str(study.status()['expected_gain']['text'])[1:]}." in text
+    assert re.search(r"Next 10 minutes: about \+[\d.]+ % hypervolume \([\d.]+-[\d.]+ %\)\.", text)
 
 
 def test_what_was_not_spent(make: Make, open_page: Open) -> None:
