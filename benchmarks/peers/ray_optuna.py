@@ -10,8 +10,8 @@ https://docs.pytorch.org/tutorials/beginner/knowledge_distillation_tutorial.html
 https://docs.pytorch.org/docs/stable/onnx.html, and the docstring of ``onnxruntime.quantization.quantize_static``.
 
 Of autokd it takes what makes the comparison fair and costs no time: the networks, the search space, the split data and
-the trained teacher. ``FOLDER/trials.jsonl`` gets a line a finished trial: parameters, CPU seconds of the trial without
-those of its clock, CPU seconds so far, accuracy of the file on the validation split, latency by the script's own clock.
+the trained teacher. ``FOLDER/trials.jsonl`` gets a line a finished trial: parameters, CPU seconds of the trial (not those of
+its process before it), CPU seconds so far, accuracy of the file on the validation split, latency by the script's own clock.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def trial(config: Config, task: Config, arrays: dict[str, np.ndarray]) -> None:
         file = quantized
     session = session_of(file)
     right = accuracy(session, arrays["validation_inputs"], arrays["validation_labels"])
-    cpu_s = time.process_time() - began
     own_ms = latency_ms(session, arrays["validation_inputs"][:1])
+    cpu_s = time.process_time() - began
     tune.report({"accuracy": right, "latency_ms": own_ms, "cpu_s": cpu_s, "file": str(file)})
 
 

@@ -73,8 +73,8 @@ def test_the_test_volume_is_unknown_while_a_member_was_not_confirmed() -> None:
 
 def test_the_price_of_a_level_is_the_moment_it_was_passed() -> None:
     found = run(Student(10.0, 0.9, 0.01), Student(5.0), Student(10.0, 1.0, 0.01), Student(90.0, 1.0, 0.001))
-    assert found.reaches(BOX, 0.25) == 10.0
-    assert found.reaches(BOX, 0.5) == 25.0
+    assert found.reaches(BOX, 0.24) == 10.0
+    assert found.reaches(BOX, 0.49) == 25.0
     assert found.reaches(BOX, 0.9) is None  # at 115 of 100
 
 
