@@ -20,11 +20,12 @@ from autokd.config import TrainingConfig
 from autokd.deployment.verify import scores
 from autokd.errors import StudyError
 from autokd.evaluation.dataset_store import open_dataset
+from autokd.evaluation.recipe import make_recipe, tuning_recipe
 from autokd.files import read_json, write_atomic, write_json
 from autokd.hardware.latency import LatencyMeter
 
 SCRIPT = HERE / "peers" / "ray_optuna.py"
-RECIPE = ("samples", "batch_size", "lr", "weight_decay", "tune_samples")
+RECIPE = ("samples", "batch_size", "lr", "weight_decay")
 
 
 def script_run(study: dict[str, Any], facts: Facts, folder: Path, budget: float, seed: int, meter: LatencyMeter) -> Run:
@@ -60,10 +61,12 @@ def script_run(study: dict[str, Any], facts: Facts, folder: Path, budget: float,
 
 
 def _run(study: dict[str, Any], facts: Facts, folder: Path, budget: float, seed: int) -> None:
-    training = TrainingConfig.model_validate(study["training"]).model_dump(include=set(RECIPE))
+    training = TrainingConfig.model_validate(study["training"])
+    recipe = make_recipe(training, {}, len(open_dataset(Path(facts.dataset)).splits.train))
+    stated = {k: getattr(recipe, k) for k in RECIPE} | {"tune_samples": tuning_recipe(training, {}, recipe).samples}
     teacher = {k: study["teacher"][k] for k in ("family", "params")}
     task = {"dataset": facts.dataset, "weights": facts.weights, "teacher": teacher, "space": study["space"]}
-    write_json(folder / "task.json", task | {"training": training})
+    write_json(folder / "task.json", task | {"training": stated})
     command = [sys.executable, str(SCRIPT), str(folder / "task.json"), str(folder)]
     command += ["--cpu-s", str(budget), "--seed", str(seed)]
     with (folder / "output.txt").open("wb") as output:

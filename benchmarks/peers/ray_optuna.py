@@ -17,6 +17,7 @@ its process before it), CPU seconds so far, accuracy of the file on the validati
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import statistics
@@ -45,6 +46,7 @@ from autokd.space import SearchSpace, load_space
 from autokd.trial import Stage
 
 Config = dict[str, Any]
+ERRORS_IN_A_ROW = 5
 
 
 def distill(
@@ -80,7 +82,7 @@ def distill(
         schedule.step()
 
 
-def prune(student: nn.Module, ratios: dict[str, float], example: torch.Tensor) -> None:
+def prune(student: Any, ratios: dict[str, float], example: torch.Tensor) -> None:
     """Cut channels stage by stage, in place."""
     network = student.model
     groups = network.prune_groups()
@@ -162,6 +164,10 @@ def latency_ms(session: ort.InferenceSession, sample: np.ndarray) -> float:
 
 def trial(config: Config, task: Config, arrays: dict[str, np.ndarray]) -> None:
     """Ray Tune's trainable: one candidate."""
+    files = Path(task["files"])
+    name = tune.get_context().get_trial_id()
+    # Ray gives every trial a fresh process; what that imports, the exporter at its first use too, is not charged
+    export(nn.Linear(1, 1), torch.zeros(2, 1), files / f"{name}.first.onnx")
     began = time.process_time()
     torch.manual_seed(0)
     space, dataset = load_space(task["space"]), open_dataset(Path(task["dataset"]))
@@ -177,7 +183,7 @@ def trial(config: Config, task: Config, arrays: dict[str, np.ndarray]) -> None:
     if cuts:
         prune(student, cuts, example)
         distill(student, teacher, data, recipe["tune_samples"], recipe["lr"] / 2, recipe)
-    file = Path(task["files"]) / f"{tune.get_context().get_trial_id()}.onnx"
+    file = files / f"{name}.onnx"
     export(student, example, file)
     if config.get("bits", 32) == 8:
         quantized = file.with_suffix(".int8.onnx")
@@ -206,17 +212,20 @@ class Budget(tune.Stopper):
 
 
 class Log(tune.Callback):
-    """A line for every finished trial, in the order in which they were finished."""
+    """A line for every finished trial, in the order in which they were finished; too many errors in a row end the search."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.began, self.spent = file, time.time(), 0.0
+        self.file, self.began, self.spent, self.errors = file, time.time(), 0.0, 0
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        found = trial.last_result or {}
-        if "accuracy" not in found:
-            return  # ended by the budget
-        self.spent += found["cpu_s"]
-        row = {"params": trial.config, **{k: found[k] for k in ("accuracy", "latency_ms", "cpu_s", "file")}}
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.errors += 1
+        if self.errors == ERRORS_IN_A_ROW:
+            raise RuntimeError(f"{self.errors} trials in a row failed")
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Config, **info: Any) -> None:
+        self.errors = 0
+        self.spent += result["cpu_s"]
+        row = {"params": trial.config, **{k: result[k] for k in ("accuracy", "latency_ms", "cpu_s", "file")}}
         row |= {"spent_cpu_s": self.spent, "wall_s": time.time() - self.began}
         with self.file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row, default=str) + "\n")
@@ -245,7 +254,7 @@ def search(task: Config, folder: Path, cpu_s: float, seed: int) -> None:
         tune.with_parameters(trial, task=task | {"files": str(files)}, arrays=arrays),
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearch(
-                space=lambda proposed: suggest(space, proposed),
+                space=functools.partial(suggest, space),
                 metric=["accuracy", "latency_ms"],
                 mode=["max", "min"],
                 seed=seed,

@@ -17,7 +17,8 @@ from tasks import HAND_MADE_ROOT, TASKS, Task
 from autokd.config import from_dict
 from autokd.plan import make_plan
 
-STUDY: dict[str, Any] = {k: v for k, v in tiny().items() if k not in ("name", "sampler", "budget")}
+LONGER = {"training__epochs": 4, "teacher__training__epochs": 8}
+STUDY: dict[str, Any] = {k: v for k, v in tiny(**LONGER).items() if k not in ("name", "sampler", "budget")}
 DIGITS = Task(
     name="digits",
     title="digits",
