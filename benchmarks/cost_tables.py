@@ -8,8 +8,6 @@ from statistics import mean
 
 from curves import Box, Run, marks
 
-LEVEL = 0.60
-"""Validation hypervolume whose price in CPU seconds the table tells."""
 EARLY, MIDDLE = 60.0, 200.0
 """CPU seconds at which goals look at the test split, beside the end."""
 
@@ -75,11 +73,18 @@ def goals(box: Box, ratio: float | None, script: Sequence[Run]) -> list[Goal]:
     return found
 
 
-def volume_table(results: Results, box: Box, budget_cpu_s: float) -> list[str]:
-    """One row a method: validation hypervolume at the checkpoints, validation and test at its own end, what it took."""
+def volume_table(results: Results, box: Box, budget_cpu_s: float, level: float = 0.60) -> list[str]:
+    """One row a method: validation hypervolume at the checkpoints, validation and test at its own end, what it took.
+
+    Args:
+        results: The runs.
+        box: Of the hypervolumes.
+        budget_cpu_s: The last checkpoint.
+        level: Validation hypervolume whose price in CPU seconds is told.
+    """
     at = marks(budget_cpu_s)
     heads = ["method", *(f"at {m:g}" for m in at), "its end (CPU s)", "at its end", "test at its end"]
-    heads += [f"CPU s to {LEVEL:.2f}", "trials", "wall s"]
+    heads += [f"CPU s to {level:.2f}", "trials", "wall s"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, runs in results.items():
         end = runs[0].budget_cpu_s
@@ -89,7 +94,7 @@ def volume_table(results: Results, box: Box, budget_cpu_s: float) -> list[str]:
             _spread([r.validation(box, end) for r in runs]),
             _spread([r.test(box, end) for r in runs]),
         ]
-        cells += [_price([r.reaches(box, LEVEL) for r in runs])]
+        cells += [_price([r.reaches(box, level) for r in runs])]
         cells += [f"{mean(len(r.within(end)) for r in runs):.0f}", f"{mean(r.wall_s for r in runs):.0f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines

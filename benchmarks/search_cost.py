@@ -118,7 +118,7 @@ class Benchmark:
     def text(self) -> str:
         """The section of the document."""
         shown = {TITLES.get(name, f"`{name}`"): runs for name, runs in self.results.items()}
-        lines = [*self._head(), "", *volume_table(shown, self.box, self.options.cpu_s), ""]
+        lines = [*self._head(), "", *volume_table(shown, self.box, self.options.cpu_s, self.task.level), ""]
         lines += goal_table(shown, goals(self.box, self.ratio, self.results.get(SCRIPT, ())))
         if self.missing:
             lines += ["", *(f"- {name}: not available ({reason})" for name, reason in self.missing.items())]

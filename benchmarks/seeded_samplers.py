@@ -12,7 +12,7 @@ NAMES = {
     "random": "optuna:random",
     "evolution": "nni:evolution",
     "nsga2": "optuna:nsga2",
-    "frontier": "frontier",
+    "frontier": "autokd.samplers.frontier:frontier",
 }
 
 

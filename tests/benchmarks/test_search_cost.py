@@ -27,6 +27,7 @@ DIGITS = Task(
     yardstick=("mobilenet", STUDY["space"]["fixed"]),
     box=lambda facts: Box(0.05, 1.0, 10.0, 0.001),
     ratio=lambda facts: None,
+    level=0.5,
 )
 RANDOM = {"random": {"sampler": "seeded_samplers:random_{seed}"}}
 
