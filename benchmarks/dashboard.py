@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fashion_mnist import write_section
+from common import write_section
 from generated_ledger import generate
 
 from autokd.hardware.profile import describe_host

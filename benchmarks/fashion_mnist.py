@@ -8,9 +8,6 @@ Prints the tables of ``docs/benchmarks.md``; ``--write`` replaces its section th
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,10 +15,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from common import FASHION_BOX, LATENCY, fashion_mnist_study, machine, share_modules, teacher_cpu_s, write_section
+
 from autokd.api import search_plan
 from autokd.config import from_dict
-from autokd.hardware.profile import describe_host
-from autokd.pareto import hypervolume, non_dominated
+from autokd.pareto import non_dominated
 from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.results import Member
@@ -29,47 +27,16 @@ from autokd.study import Study
 from autokd.tables import number, summary
 
 SAMPLERS = ("tpe", "evolution", "random")
-LATENCY = "latency_ms@cpu_1_thread"
-BOX = (("accuracy", 0.80, 0.94), (LATENCY, 0.150, 0.006))
-"""The box of the project's cost measurements: accuracy .80 to .94, log latency 150 to 6 microseconds, normalised to 1."""
 
 
 def config(data: str, name: str, sampler: str, cpu_s: float, seed: int, folder: Path) -> dict[str, Any]:
     """One study: everything but the sampler is the same."""
-    return {
+    return fashion_mnist_study(data) | {
         "name": name,
-        "data": {"source": "fashion_mnist", "path": data, "validation_fraction": 0.1667},
-        "teacher": {
-            "family": "resnet",
-            "params": {"width": 24, "stages": 3, "depth_1": 2, "depth_2": 2, "depth_3": 2, "stem_stride": 2},
-            "training": {"epochs": 10, "lr": 0.15, "batch_size": 128, "augment": "shift_flip", "views": 12},
-        },
-        "space": "mobilenet_28",
-        "hardware": ["cpu_1_thread"],
-        "objectives": ["maximize accuracy", f"minimize {LATENCY}"],
         "sampler": f"seeded_samplers:{sampler}_{seed}",
         "budget": {"trials": None, "cpu_s": cpu_s},
-        "training": {
-            "samples": 50_000,
-            "batch_size": 128,
-            "lr": 0.3,
-            "augment": "none",
-            "views": 1,
-            "tune_samples": 20_000,
-        },
-        "resources": {"device": "cpu"},
         "storage": {"url": f"sqlite:///{folder / 'fashion_mnist.db'}"},
-        "seed": 0,
     }
-
-
-def box_volume(rows: Sequence[tuple[float, float]]) -> float:
-    """Hypervolume of (accuracy, latency in ms) in the box, in [0, 1]."""
-    reference, ideal = [b[1] for b in BOX], [b[2] for b in BOX]
-    inside = [r for r in rows if r[0] > reference[0] and r[1] < reference[1]]
-    if not inside:
-        return 0.0
-    return hypervolume(inside, reference, ["maximize", "minimize"], ["linear", "log"], ideal)
 
 
 def points(study: Study, until_cpu_s: float | None = None) -> list[tuple[float, float]]:
@@ -106,11 +73,9 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def head(arguments: argparse.Namespace, began: float) -> list[str]:
-    host = describe_host()
-    date = datetime.datetime.fromtimestamp(began, tz=datetime.UTC).date()
     return [
         f"Command: `python benchmarks/fashion_mnist.py --cpu-s {arguments.cpu_s:g} --seeds {arguments.seeds}`. "
-        f"Machine: {host.get('cpu')}, {host.get('cores')} cores, shared with other work; {date}.",
+        f"{machine(began)}",
         "",
     ]
 
@@ -128,7 +93,7 @@ def samplers_table(studies: dict[tuple[str, int], Study], arguments: argparse.Na
         mine = [study for (name, _), study in studies.items() if name == sampler]
         cells = []
         for m in marks:
-            volumes = [box_volume(points(s, m)) for s in mine]
+            volumes = [FASHION_BOX.volume(points(s, m)) for s in mine]
             cells.append(f"{mean(volumes):.3f} ({min(volumes):.3f}-{max(volumes):.3f})")
         statuses = [s.status() for s in mine]
         counted = mean(s["counted"] for s in statuses)
@@ -158,7 +123,7 @@ def front_table(studies: dict[tuple[str, int], Study], arguments: argparse.Names
         f"The front of all {len(found)} studies together, {arguments.finish} of its students trained on by "
         f"{arguments.finish_samples} samples with `autokd finish`. Teacher: validation accuracy "
         f"{teacher['check_up']['accuracy']:.1%}, {number(latency, 'ms')}, {number(size, 'bytes')} in the same runtime; its "
-        f'training took {teacher_cpu_s(found[0]):.0f} CPU s, once for all studies. "Again" is a second timing, by '
+        f'training took {teacher_cpu_s(found[0].root):.0f} CPU s, once for all studies. "Again" is a second timing, by '
         "`autokd confirm`.",
         "",
         "| study, trial | latency | again | times faster | size | times smaller | validation | test | student |",
@@ -174,7 +139,7 @@ def front_table(studies: dict[tuple[str, int], Study], arguments: argparse.Names
             f"{test['accuracy']:.1%} ± {test['accuracy_se']:.1%} | {summary(m.params)} |"
         )
     tests = [((m.confirmed or {})["accuracy"], m.values[LATENCY]) for _, m in front]
-    lines.append(f"\nTest hypervolume of this front in the same box: {box_volume(tests):.3f}.")
+    lines.append(f"\nTest hypervolume of this front in the same box: {FASHION_BOX.volume(tests):.3f}.")
     return lines
 
 
@@ -193,21 +158,6 @@ def spread_out(front: list[tuple[Study, Member]], count: int) -> list[tuple[Stud
     return parents[::-1][::step][:count]
 
 
-def teacher_cpu_s(study: Study) -> float:
-    """CPU seconds of the teacher's training."""
-    curves = [json.loads(file.read_text()) for file in (study.root / "teachers").glob("*/curve.json")]
-    return max((curve[-1]["cpu_s"] for curve in curves if curve), default=0.0)
-
-
-def write_section(text: str, name: str = "fashion_mnist") -> None:
-    """Replace a benchmark's section of ``docs/benchmarks.md``."""
-    file = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, rest = file.read_text(encoding="utf-8").split(start)
-    after = rest.split(end)[1]
-    file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data/fashion_mnist")
@@ -220,15 +170,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not Path(arguments.data).is_dir():
         sys.exit(f"skipped: no Fashion-MNIST files in {arguments.data}; give --data FOLDER")
-    here = str(Path(__file__).parent.absolute())
-    sys.path.insert(0, here)
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        p for p in (here, os.environ.get("PYTHONPATH", "")) if p
-    )  # for the workers
+    share_modules()
     text = run(arguments)
     print(text)
     if arguments.write:
-        write_section(text)
+        write_section(text, "fashion_mnist")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,13 @@ from typing import Any
 
 from autokd import registry
 
-NAMES = {"tpe": "optuna:tpe", "random": "optuna:random", "evolution": "nni:evolution", "nsga2": "optuna:nsga2"}
+NAMES = {
+    "tpe": "optuna:tpe",
+    "random": "optuna:random",
+    "evolution": "nni:evolution",
+    "nsga2": "optuna:nsga2",
+    "frontier": "autokd.samplers.frontier:frontier",
+}
 
 
 def __getattr__(name: str) -> Callable[[int, Mapping[str, Any]], Any]:

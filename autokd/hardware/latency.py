@@ -39,6 +39,14 @@ class ModelFileError(UserError):
     """The file is not an ONNX model."""
 
 
+_spent, _spending = [0.0], threading.Lock()
+
+
+def timing_cpu_s() -> float:
+    """CPU seconds that timings asked for by this process have cost its workers; the calibration of the clock is none."""
+    return _spent[0]
+
+
 class LatencyMeter:
     """Times files on profiles, by name; the shipped implementation of :class:`autokd.protocols.Meter`.
 
@@ -164,6 +172,9 @@ class LatencyMeter:
             with self.quiet.measuring():
                 longest = max(profile.timeout_s, 10 * CALIBRATION_S) if "beat_s" in request else profile.timeout_s
                 reply = worker.ask(request, longest)
+            if "path" in request:
+                with _spending:
+                    _spent[0] += float(reply["cpu_s"])
         except BaseException:  # Ctrl-C too: a late answer must not be taken for the next file's
             self._workers.pop(profile.name, None)
             worker.close()

@@ -343,7 +343,7 @@ def one_line(error: BaseException) -> str:
 
 def answer(request: dict) -> dict:
     """The reply to one request; never raises for what a file does."""
-    reply = {"id": request.get("id")}
+    reply, began = {"id": request.get("id")}, time.process_time()
     seconds = int(request.get("timeout_s") or 0)
     if seconds and hasattr(signal, "alarm"):
         signal.alarm(seconds + 5)  # ends even a call stuck in C code, should nobody be left to kill this process
@@ -358,6 +358,7 @@ def answer(request: dict) -> dict:
     finally:
         if seconds and hasattr(signal, "alarm"):
             signal.alarm(0)
+    reply["cpu_s"] = time.process_time() - began
     return reply
 
 

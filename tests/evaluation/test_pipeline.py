@@ -201,6 +201,11 @@ def test_every_measurement_has_unit_and_spread(a: Watched) -> None:
     assert {"params", "macs", "log_loss", "agreement"} <= set(found)
 
 
+def test_a_stage_pays_for_its_timings(a: Watched) -> None:
+    timed = {m.name: m for m in a.record("base").measurements}["latency_ms@cpu_1_thread"]
+    assert a.stages("base")["measure"].cpu_s > timed.extra["count"] * timed.value / 2e3
+
+
 def test_the_trial_folder_has_what_people_look_at(a: Watched) -> None:
     folder = Path(a.record("pruned").folder or "")
     curve = json.loads((folder / "curve.json").read_text())

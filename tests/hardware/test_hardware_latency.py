@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from autokd.errors import ConfigError, HardwareError, StageFailure, UserError
-from autokd.hardware.latency import LatencyMeter, ModelFileError
+from autokd.hardware.latency import LatencyMeter, ModelFileError, timing_cpu_s
 from autokd.hardware.profile import HardwareProfile
 from autokd.hardware.quiet import Quiet
 
@@ -42,6 +42,13 @@ def test_the_worker_stays_warm_over_files(meter: LatencyMeter, make_onnx) -> Non
     pid = meter.worker_pid("cpu_1_thread")
     meter.measure(make_onnx(name="two"), "cpu_1_thread")
     assert meter.worker_pid("cpu_1_thread") == pid
+
+
+def test_the_cpu_seconds_of_a_timing_are_counted(meter: LatencyMeter, make_onnx) -> None:
+    meter.measure(make_onnx(name="one"), "cpu_1_thread")
+    before = timing_cpu_s()
+    result = meter.measure(make_onnx(name="two"), "cpu_1_thread")
+    assert result.count * result.p50_ms / 2e3 < timing_cpu_s() - before < 60
 
 
 def test_a_larger_file_costs_more_time_and_memory(meter: LatencyMeter, make_onnx) -> None:

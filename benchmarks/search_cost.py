@@ -1,0 +1,254 @@
+"""What a front costs: hypervolume against CPU seconds, for the documented script, samplers and strategies.
+
+    python benchmarks/search_cost.py [--dataset fashion_mnist] [--methods script,optuna:tpe,...] [--seeds 3]
+        [--cpu-s 400] [--script-cpu-s 1560] [--ablate] [--data FOLDER] [--folder FOLDER] [--write]
+
+All methods get the same space, training recipe, teacher and cached outputs; the script of ``peers/`` has the teacher in
+its loop. Teacher and outputs are made once in ``--folder`` and not charged. A search that is finished there is read, not
+repeated. Prints the tables of ``docs/benchmarks.md``; ``--write`` replaces their section there.
+
+On two cores the default takes about three hours: 18 searches of 400 CPU seconds and 3 of 1,560, two trials at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common import HERE, LATENCY, machine, share_modules, write_section
+from cost_tables import EARLY, MIDDLE, goal_table, goals, volume_table
+from curves import Run, Student
+from peer_runs import script_run
+from preparation import prepared, shared_root
+from tasks import TASKS, Facts, Task
+
+from autokd.api import search_plan
+from autokd.config import from_dict
+from autokd.errors import AutokdError
+from autokd.evaluation.confirm import confirm
+from autokd.evaluation.parts import CLOCKS
+from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.profile import load_profile
+from autokd.hardware.quiet import Quiet
+from autokd.ledger import record_of
+from autokd.plan import make_plan
+from autokd.progress import Bar
+from autokd.results import CONFIRMED_KEY
+from autokd.study import Study
+from autokd.trial import Outcome
+
+SCRIPT = "script"
+METHODS: dict[str, Mapping[str, Any]] = {
+    "optuna:tpe": {"sampler": "seeded_samplers:tpe_{seed}"},
+    "optuna:nsga2": {"sampler": "seeded_samplers:nsga2_{seed}"},
+    "nni:evolution": {"sampler": "seeded_samplers:evolution_{seed}"},
+    "optuna:random": {"sampler": "seeded_samplers:random_{seed}"},
+    "frontier": {"sampler": "seeded_samplers:frontier_{seed}"},
+    "ladder": {"search": {"strategy": "ladder"}, "sampler": "seeded_samplers:tpe_{seed}"},
+}
+"""Method to what it changes in the study; in a text ``{seed}`` becomes the seed."""
+ABLATIONS: dict[str, Mapping[str, Any]] = {}
+"""The ladder with one feature off, e.g. ``"ladder, no refining": {**METHODS["ladder"], "search": {...}}``."""
+TITLES = {SCRIPT: "script (Ray Tune + OptunaSearch)"}
+
+
+class Benchmark:
+    """One data set, one folder.
+
+    Args:
+        task: The data set.
+        options: The command line.
+    """
+
+    def __init__(self, task: Task, options: argparse.Namespace) -> None:
+        self.task, self.options = task, options
+        self.folder = (options.folder / task.name).absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = str(options.data)
+        self.facts: Facts = prepared(task, self.data, self.folder, Bar().tell)
+        self.box = task.box(self.facts)
+        self.ratio = task.ratio(self.facts)
+        self.results: dict[str, list[Run]] = {}
+        self.missing: dict[str, str] = {}
+
+    def run(self, methods: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Every method under every seed; one that cannot run is noted with its reason and left out."""
+        for seed in range(self.options.seeds):
+            for name, overrides in methods.items():
+                if name in self.missing:
+                    continue
+                print(f"== {self.task.title}: {name}, seed {seed}", file=sys.stderr, flush=True)
+                try:
+                    run = self._script(seed) if overrides is None else self._search(name, overrides, seed)
+                except AutokdError as error:
+                    self.missing[name] = " ".join(str(error).split())
+                    self.results.pop(name, None)
+                    print(f"   not available: {self.missing[name]}", file=sys.stderr, flush=True)
+                    continue
+                self.results.setdefault(name, []).append(run)
+                end = run.budget_cpu_s
+                figures = f"validation {run.validation(self.box, end):.3f}, test {run.test(self.box, end)}"
+                print(f"   {len(run.students)} trials, {figures}", file=sys.stderr, flush=True)
+
+    def _script(self, seed: int) -> Run:
+        profile = load_profile(LATENCY.split("@")[1])
+        with LatencyMeter([profile], Quiet(), shared_root(self.folder) / CLOCKS) as meter:
+            place = self.folder / "script" / str(seed)
+            return script_run(self.task.study(self.data), self.facts, place, self.options.script_cpu_s, seed, meter)
+
+    def _search(self, name: str, overrides: Mapping[str, Any], seed: int) -> Run:
+        budget = self.options.cpu_s
+        slug = "".join(c if c.isalnum() else "-" for c in name)
+        study = self.task.study(self.data) | {
+            "name": f"{slug}-{seed}",
+            "budget": {"trials": None, "cpu_s": budget},
+            "storage": {"url": f"sqlite:///{self.folder / 'search_cost.db'}"},
+        }
+        plan = make_plan(from_dict(merged(study, seeded(overrides, seed))))
+        done, reason = search_plan(plan, watcher=Bar())
+        print(f"   {reason}", file=sys.stderr, flush=True)
+        confirm_fronts(done, budget)
+        return run_of(done, budget)
+
+    def text(self) -> str:
+        """The section of the document."""
+        shown = {TITLES.get(name, f"`{name}`"): runs for name, runs in self.results.items()}
+        lines = [*self._head(), "", *volume_table(shown, self.box, self.options.cpu_s, self.task.level), ""]
+        lines += goal_table(shown, goals(self.box, self.ratio, self.results.get(SCRIPT, ())))
+        if self.missing:
+            lines += ["", *(f"- {name}: not available ({reason})" for name, reason in self.missing.items())]
+        return "\n".join(lines) + "\n"
+
+    def _head(self) -> list[str]:
+        facts, options = self.facts, self.options
+        took = f"{facts.teacher_cpu_s:.0f} CPU s to train"
+        if facts.bank_cpu_s is not None:
+            took += f" and {facts.bank_cpu_s:.0f} for its check-up and cached outputs"
+        seeds = f"{options.seeds} seed" + ("s" if options.seeds > 1 else "")
+        timed = f"The smallest candidate of the space takes {facts.yardstick_ms * 1e3:.3g} µs"
+        if self.ratio is not None:
+            was = facts.yardstick_ms / self.ratio * 1e3
+            timed = (
+                f"The hand-made root takes {facts.yardstick_ms * 1e3:.3g} µs here and {was:.3g} where the goals were set: "
+                f"box and goals are scaled by {self.ratio:.3f}"
+            )
+        return [
+            f"{self.task.title}. Command: `python benchmarks/search_cost.py {shown_arguments()}`. {machine(time.time())}",
+            "",
+            f"Hypervolume in the box {self.box}, normalised to 1, on the validation split unless it says test; mean over "
+            f"{seeds}, lowest to highest in brackets. {timed}. The teacher (validation accuracy "
+            f"{facts.teacher_accuracy:.1%}, {facts.teacher_ms * 1e3:.0f} µs) took {took}; not charged to any search.",
+        ]
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``overrides``, mapping by mapping."""
+    found = copy.deepcopy(dict(base))
+    for key, value in overrides.items():
+        below = found.get(key)
+        found[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return found
+
+
+def seeded(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """``{seed}`` in every text replaced."""
+    found: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            found[key] = seeded(value, seed)
+        else:
+            found[key] = value.replace("{seed}", str(seed)) if isinstance(value, str) else value
+    return found
+
+
+def run_of(study: Study, budget: float) -> Run:
+    """A study's finished trials with what each cost, and the test figures of those that were confirmed."""
+    confirmed = study.ledger.attr(CONFIRMED_KEY, {})
+    known = [(t, record_of(t)) for t in study.ledger.trials() if t.state.is_finished()]
+    found = []
+    for trial, record in sorted(known, key=lambda pair: (pair[0].datetime_complete, pair[0].number)):
+        if record is None:
+            continue
+        student = Student(record.cpu_s)
+        if record.outcome == Outcome.MEASURED and not record.violations:
+            test = confirmed.get(str(trial.number), {})
+            accuracy, latency = record.value("accuracy"), record.value(LATENCY)
+            student = Student(record.cpu_s, accuracy, latency, test.get("accuracy"), test.get(LATENCY), trial.number)
+        found.append(student)
+    return Run(tuple(found), budget, float(study.ledger.attr("autokd:wall_s", 0.0)))
+
+
+def confirm_fronts(study: Study, budget: float) -> None:
+    """Read the test split for the members of the fronts at the moments that goals look at, once each."""
+    run, known = run_of(study, budget), dict(study.ledger.attr(CONFIRMED_KEY, {}))
+    numbers = {s.number for at in (EARLY, MIDDLE, budget) if at <= budget for s in run.front(at)}
+    waiting = [m for m in study.members() if m.number in numbers and str(m.number) not in known]
+    if waiting:
+        for member, values in confirm(study.plan, study.home, waiting, Bar().tell):
+            known[str(member.number)] = values
+            study.ledger.set_attr(CONFIRMED_KEY, known)
+
+
+def shown_arguments() -> str:
+    """The command line without paths of this machine."""
+    words, hidden = [], False
+    for word in sys.argv[1:]:
+        if not hidden and word not in ("--data", "--folder") and not word.startswith(("--data=", "--folder=")):
+            words.append(word)
+        hidden = word in ("--data", "--folder")
+    return " ".join(words)
+
+
+def chosen_methods(names: str, ablate: bool) -> dict[str, Mapping[str, Any] | None]:
+    """Method to overrides; the script has none. ``--ablate`` adds the ablations.
+
+    Raises:
+        SystemExit: An unknown name.
+    """
+    known: dict[str, Mapping[str, Any] | None] = {SCRIPT: None, **METHODS, **ABLATIONS}
+    wanted = names.split(",") if names else [SCRIPT, *METHODS]
+    for name in wanted:
+        if name not in known:
+            sys.exit(f"error: a method must be one of {', '.join(known)}, but got {name!r}")
+    return {name: known[name] for name in [*wanted, *(ABLATIONS if ablate else ())]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=list(TASKS), default="fashion_mnist")
+    parser.add_argument("--methods", default="", help=f"of {', '.join([SCRIPT, *METHODS, *ABLATIONS])}; default: all")
+    parser.add_argument("--ablate", action="store_true", help="also the ladder with one feature off at a time")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cpu-s", type=float, default=400.0, help="CPU seconds of a search")
+    parser.add_argument("--script-cpu-s", type=float, default=1560.0, help="CPU seconds of a search of the script")
+    parser.add_argument("--data", type=Path, help="folder of the data set's files")
+    parser.add_argument("--folder", type=Path, default=Path(".autokd") / "search_cost")
+    parser.add_argument("--write", action="store_true", help="replace the section of docs/benchmarks.md")
+    options = parser.parse_args()
+    task = TASKS[options.dataset]
+    methods = chosen_methods(options.methods, options.ablate)
+    options.data = options.data or HERE.parent.parent / "shared" / "data" / task.data
+    if not options.data.is_dir():
+        print(f"skipped: no files of {task.title} in {options.data}; give --data FOLDER")
+        return 0
+    share_modules()
+    try:
+        benchmark = Benchmark(task, options)
+    except AutokdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    benchmark.run(methods)
+    text = benchmark.text()
+    print(text)
+    if options.write:
+        write_section(text, "search_cost" if task.name == "fashion_mnist" else f"search_cost_{task.name}")
+    return 0 if benchmark.results else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
