@@ -24,12 +24,11 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     """
     run = Evaluation(parts, Candidate(member.params), trial)
     config, space = parts.plan.config, parts.plan.space
-    shape = space.of_stage(Stage.BUILD, member.params)
     training = space.of_stage(Stage.DISTILL, member.params)
     before = trained_stage(member, parts)
     recipe = make_recipe(config.training, training, len(parts.train_targets))
     recipe = replace(recipe, samples=samples, lr=recipe.lr * LR_SHARE)
-    shape = shape_of(before, shape)
+    shape = shape_of(before, space.of_stage(Stage.BUILD, member.params))
     method, options = method_of(config.distillation, training)
     if not make_method(method, options).needs:  # a student found without the teacher gets its teaching now
         method, options = config.distillation.method, dict(config.distillation.options)

@@ -167,16 +167,12 @@ class Narrower:
 
     def measure(self, now: Cut, variant: Variant) -> float:
         """The cost of a variant, sketched and timed shortly where it is a time."""
-        student: nn.Module | Params = {**now.shape, **variant.shape}
-        if variant.shape:  # its layers have lost channels that the shape does not tell
-            student = self._outline(student, now.model)
-        else:
-            student = now.model
+        # a shape does not tell what its layers have lost in steps before: the variant is built with their weights
+        student = self._inherit({**now.shape, **variant.shape}, now.model) if variant.shape else now.model
         ratios = {f"prune_{group}": ratio for group, ratio in variant.ratios.items()}
         return sketch_costs(self.parts, student, ratios, profiles=self.profiles)[self.cost].value
 
-    def _outline(self, shape: Params, larger: nn.Module) -> nn.Module:
-        """The shapes of a variant of fewer blocks or pixels."""
+    def _inherit(self, shape: Params, larger: nn.Module) -> nn.Module:
         with self.parts.pace():
             return inherit(self.parts, shape, larger.state_dict())
 
