@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ from autokd.trial import Rung
 if TYPE_CHECKING:
     from autokd.config import SearchConfig
 
+RACE = 1 / 3
+"""Training of a root before roots are compared. Rank correlation with the final accuracy: .31 at 11 %, .80 at 33 % (measured
+on Fashion-MNIST): a shorter race chooses at random."""
+HANDICAP = 0.2
+"""Logarithm of errors that a logarithm of cost must buy. A dear root is trained slowly, and so is all that descends from it: the
+upper end of the front is had for less by training on with a cheaper one first."""
 REFINE = 0.6
 """Training of a refinement, as a share of a root's."""
 FIRST_GAIN = 0.08
@@ -37,9 +44,15 @@ class Arm:
     rate: float
 
 
-def arms_of(forest: Forest, options: SearchConfig) -> list[Arm]:
-    """Everything that may be done from the front now; what is being done already is left out."""
-    found = []
+def arms_of(forest: Forest, options: SearchConfig, race: Sequence[Node] = ()) -> list[Arm]:
+    """Everything that may be done from the front now; what is being done already is left out.
+
+    Args:
+        forest: What is known.
+        options: Of the study.
+        race: The first roots: one that lost it by its cost may yet be trained to the end.
+    """
+    found = _losers(forest, race)
     for node in forest.front():
         if not forest.children(node, "train"):
             rung = Rung("train", REFINE, node.number)
@@ -50,6 +63,28 @@ def arms_of(forest: Forest, options: SearchConfig) -> list[Arm]:
             worse = node.quality - step_loss(forest, node)
             gain = _gain(forest, node, worse, options.keep * node.cost)
             found.append(Arm(node, rung, gain / _seconds(node, rung)))
+    return found
+
+
+def handicapped(root: Node) -> float:
+    """A root's errors for its cost; less is better."""
+    return math.log(_room(root.quality)) + HANDICAP * math.log(root.cost)
+
+
+def _losers(forest: Forest, race: Sequence[Node]) -> list[Arm]:
+    """Roots of the first race that were better than those which were trained to the end, but cost more."""
+    whole = [(r, child) for r in race for child in forest.children(r, "train") if child.state == "measured"]
+    if not whole:
+        return []
+    won, trained = max(whole, key=lambda pair: pair[0].quality)
+    found = []
+    for root in race:
+        if root.state == "measured" and root.quality > won.quality and not forest.children(root, "train"):
+            rung = Rung("train", 1 - RACE, root.number)
+            # both will have had the same training: the better one keeps its lead
+            share = _room(root.quality) / _room(won.quality)
+            quality = trained.quality + (1 - share) * _room(trained.quality)
+            found.append(Arm(root, rung, _gain(forest, root, quality, root.cost) / _seconds(root, rung)))
     return found
 
 

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autokd.plan import Plan
-from autokd.strategies.arms import arms_of, rate_of
+from autokd.strategies.arms import RACE, arms_of, handicapped, rate_of
 from autokd.strategies.nodes import Forest, Node
 from autokd.strategies.roots import family_roots, proposed_root
 from autokd.trial import Candidate, Rung, TrialRecord
 
-RACE = 1 / 3
-"""Training of a root before roots are compared. Rank correlation with the final accuracy: .31 at 11 %, .80 at 33 % (measured
-on Fashion-MNIST): a shorter race chooses at random."""
-MARGIN = 0.05
-"""Roots whose errors are within this share of the best one's are as good; of these the cheapest is walked down."""
+ALIKE = 0.05
+"""A later root is walked down when its errors, for its cost, are within this logarithm of the first race's winner's."""
 IDLE = 2
 """So many steps in a row that add nothing to the hypervolume end a ladder."""
 SMALL = 1e-3
@@ -90,17 +87,13 @@ class Ladder:
         return chosen + [r for r in later if r.state == "measured" and (not race or self._promising(r))]
 
     def _promising(self, root: Node) -> bool:
-        """Whether a short training already came close to what the first race's winner had after its own.
-
-        Both had the same training, and what costs less may be worse: the first race tells by how much, since its roots
-        differ in cost.
-        """
+        """Whether a short training already came close to what the first race's winner had after the same."""
         race = [r for r in self.forest.roots()[: len(self.first)] if r.state == "measured"]
-        rivals = [r for r in race if r.cost <= root.cost * 1.1]
-        if not rivals:
-            return True
-        best = max(r.quality for r in rivals)
-        return root.quality >= best - _margin(best)
+        return not race or handicapped(root) <= min(map(handicapped, race)) + ALIKE
+
+    def first_race(self) -> list[Node]:
+        """The roots that the family named."""
+        return self.forest.roots()[: len(self.first)]
 
     def _walked(self) -> list[Node]:
         return [r for r in self._chosen() if self.forest.children(r)]
@@ -123,7 +116,7 @@ class Ladder:
     def _best_of_the_rest(self) -> Candidate | None:
         """What promises most hypervolume a CPU second: training on, another step down from a better student, another root."""
         later = self.forest.roots()[len(self.first) :]
-        arms = arms_of(self.forest, self.options) if self.options.refine else []
+        arms = arms_of(self.forest, self.options, self.first_race()) if self.options.refine else []
         best = max(arms, key=lambda arm: arm.rate, default=None)
         if any(r.state == "running" for r in later):
             return self._child(best.node, best.rung) if best else None
@@ -151,13 +144,6 @@ class Ladder:
 
 
 def _winner(race: Sequence[Node]) -> list[Node]:
-    """The cheapest of the roots that are about as good as the best one."""
+    """The root with the best errors for its cost."""
     found = [r for r in race if r.state == "measured"]
-    if not found:
-        return []
-    best = max(r.quality for r in found)
-    return [min((r for r in found if r.quality >= best - _margin(best)), key=lambda r: r.cost)]
-
-
-def _margin(best: float) -> float:
-    return MARGIN * (1 - best if 0 <= best <= 1 else abs(best))
+    return [min(found, key=handicapped)] if found else []
