@@ -9,11 +9,12 @@ TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench clean help
+.PHONY: test-slow demo test check bench clean help
 
 help:
 	@echo "make demo    a whole search on digits: teacher, students, front, exported file"
-	@echo "make test    the test suite"
+	@echo "make test    the test suite, at most ten minutes"
+	@echo "make test-slow   the rest of it: whole searches, browsers, benchmarks"
 	@echo "make check   ruff, mypy, import laws"
 	@echo "make bench   the Fashion-MNIST benchmark (needs the data, see docs/benchmarks.md)"
 
@@ -33,7 +34,10 @@ demo: $(INSTALLED)
 	@echo "See the front in a browser:  $(BIN)/autokd dashboard demo"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -36,6 +36,8 @@ SPACE: dict[str, Any] = TINY_SPACE | {
 PROFILE = "summary: 64 samples a call\nbatch: 64\nmin_duration_s: 0.05\nmax_duration_s: 0.2\n"
 NEW = "latency_ms@batch_64"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

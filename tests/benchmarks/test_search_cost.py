@@ -49,6 +49,7 @@ def benchmark_in(monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
+@pytest.mark.slow
 def test_a_study_is_searched_confirmed_and_read_again(benchmark_in: Any, tmp_path: Path) -> None:
     first = benchmark_in(tmp_path)
     first.run(RANDOM)
@@ -65,6 +66,7 @@ def test_a_study_is_searched_confirmed_and_read_again(benchmark_in: Any, tmp_pat
     assert "| `random` |" in again.text()
 
 
+@pytest.mark.slow
 def test_a_refused_configuration_is_reported_and_the_rest_goes_on(benchmark_in: Any, tmp_path: Path) -> None:
     benchmark = benchmark_in(tmp_path, seeds=2)
     benchmark.run({"novel": {"novel": {"strategy": "x"}, "sampler": "optuna:random"}, **RANDOM})

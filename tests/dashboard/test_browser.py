@@ -109,6 +109,7 @@ def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str]
     assert session.run(None, {"input": np.zeros((2, 1, 8, 8), np.float32)})[0].shape == (2, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["watch", "student", "compare", "devices", "why", "trials", "studies", "start"])
 def test_every_page_by_its_address(page: Any, served: tuple[Study, str], path: str) -> None:
     page.goto(f"{served[1]}/{path}")

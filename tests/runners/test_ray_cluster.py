@@ -49,6 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, sub
     assert "--address=" in said, said
 
 
+@pytest.mark.slow
 def test_a_search_joins_a_cluster_and_leaves_it_running(cluster, tmp_path: Path) -> None:
     address, head = cluster
     write_study(tmp_path, tiny(name="joined", runner="ray", concurrency=2))
@@ -61,6 +62,7 @@ def test_a_search_joins_a_cluster_and_leaves_it_running(cluster, tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_cluster_that_wants_a_token_says_how_to_give_it(cluster, tmp_path: Path) -> None:
     address, _ = cluster
     write_study(tmp_path, tiny(name="stranger", runner="ray"))

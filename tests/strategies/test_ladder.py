@@ -218,6 +218,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> autokd.Study:
     return autokd.search(raw)
 
 
+@pytest.mark.slow
 def test_a_real_ladder_gets_faster_step_by_step(walked: autokd.Study) -> None:
     records = {m.number: m.record for m in walked.members()}
     steps = [r for r in records.values() if r.rung and r.rung.kind == "narrow"]
@@ -235,6 +236,7 @@ def test_a_real_ladder_gets_faster_step_by_step(walked: autokd.Study) -> None:
     assert all(p.params.keys() >= walked.plan.space.fixed.keys() for p in walked.members())
 
 
+@pytest.mark.slow
 def test_every_rung_is_a_trial_that_exports(walked: autokd.Study, tmp_path: Path) -> None:
     for member in walked.front():
         file = walked.best(trial=member.number).export(tmp_path / f"{member.number}.onnx")
@@ -244,6 +246,7 @@ def test_every_rung_is_a_trial_that_exports(walked: autokd.Study, tmp_path: Path
     assert walked.status()["counted"] == 9
 
 
+@pytest.mark.slow
 def test_a_rung_can_be_finished(walked: autokd.Study) -> None:
     chosen = next(m for m in walked.members() if m.record.rung and m.record.rung.kind == "narrow")
     number = walked.finish(chosen.number, 500)
@@ -252,6 +255,7 @@ def test_a_rung_can_be_finished(walked: autokd.Study) -> None:
     assert child.record.value("macs") == chosen.record.value("macs"), "the cut shape is kept"
 
 
+@pytest.mark.slow
 def test_a_block_that_falls_away_leaves_the_others_weights(walked: autokd.Study) -> None:
     from autokd.evaluation.narrow import inherit
     from autokd.evaluation.parts import Parts
