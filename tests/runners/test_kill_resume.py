@@ -21,6 +21,8 @@ from autokd.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Candidate, Outcome, TrialRecord
 
+pytestmark = pytest.mark.slow
+
 FAMILY = '''
 import os, time
 from pathlib import Path
