@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,11 @@ def test_a_persons_own_factory_is_imported_from_the_current_folder(
         registry.load("families", "mine_for_registry:nothing")
     with pytest.raises(ConfigError, match="importable"):
         registry.load("families", "no_such_module_at_all:make")
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    root = Path(__file__).parent.parent
+    with (root / "pyproject.toml").open("rb") as file:
+        listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+    ours = {".".join(init.parent.relative_to(root).parts) for init in (root / "autokd").rglob("__init__.py")}
+    assert ours - listed == set()
