@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from common import write_section
 from optuna.samplers import BaseSampler
 
 from autokd import registry
@@ -150,13 +151,6 @@ def table(bench: Bench, names: Sequence[str], devices: Sequence[str], seeds: int
     return "\n".join(lines)
 
 
-def write(text: str, file: Path) -> None:
-    """Replace what stands between this benchmark's markers."""
-    start, end = "<!-- nas_bench_201 -->", "<!-- /nas_bench_201 -->"
-    before, rest = file.read_text(encoding="utf-8").split(start)
-    file.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "nas_bench_201")
@@ -188,7 +182,7 @@ def main() -> int:
     )
     print(text)
     if options.write:
-        write(text, ROOT / "docs" / "benchmarks.md")
+        write_section(text, "nas_bench_201")
     return 0
 
 

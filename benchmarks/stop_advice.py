@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from common import write_section
 from pydantic import ValidationError
 
 from autokd.advice import LEAST_TO_STOP, LEVEL, GainWatch
@@ -243,13 +244,6 @@ def stop_table(searches: Sequence[Search]) -> list[str]:
     return lines
 
 
-def write(text: str, file: Path) -> None:
-    """Replace what stands between this benchmark's markers."""
-    start, end = "<!-- stop_advice -->", "<!-- /stop_advice -->"
-    before, rest = file.read_text(encoding="utf-8").split(start)
-    file.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "nas_bench_201")
@@ -276,7 +270,7 @@ def main() -> int:
     print(f"{time.time() - began:.0f} s", file=sys.stderr)
     print("\n".join(text))
     if options.write:
-        write("\n".join(text), ROOT / "docs" / "benchmarks.md")
+        write_section("\n".join(text), "stop_advice")
     return 0
 
 

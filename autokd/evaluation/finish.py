@@ -8,7 +8,7 @@ from typing import Any
 from autokd.errors import StudyError
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import Evaluation
-from autokd.evaluation.recipe import make_method, make_recipe, method_of
+from autokd.evaluation.recipe import Teaching, make_method, make_teaching
 from autokd.evaluation.rungs import LR_SHARE, shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
@@ -26,14 +26,14 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     config, space = parts.plan.config, parts.plan.space
     training = space.of_stage(Stage.DISTILL, member.params)
     before = trained_stage(member, parts)
-    recipe = make_recipe(config.training, training, len(parts.train_targets))
-    recipe = replace(recipe, samples=samples, lr=recipe.lr * LR_SHARE)
+    teaching = make_teaching(config.training, config.distillation, training, len(parts.train_targets))
+    recipe = replace(teaching.recipe, samples=samples, lr=teaching.recipe.lr * LR_SHARE)
+    teaching = replace(teaching, recipe=recipe)
     shape = shape_of(before, space.of_stage(Stage.BUILD, member.params))
-    method, options = method_of(config.distillation, training)
-    if not make_method(method, options).needs:  # a student found without the teacher gets its teaching now
-        method, options = config.distillation.method, dict(config.distillation.options)
-        recipe = replace(recipe, label_smoothing=0.0)
-    stored = train_on(run, before, shape, recipe, method, options)
+    if not make_method(teaching.method, teaching.options).needs:  # a student found without the teacher is taught now
+        own = config.distillation
+        teaching = Teaching(replace(recipe, label_smoothing=0.0), own.method, dict(own.options))
+    stored = train_on(run, before, shape, teaching)
     run.began_training = True
     run.notes["trained_on"] = samples
     run.ship(stored, shape, run.bits)

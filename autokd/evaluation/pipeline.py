@@ -6,14 +6,14 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from autokd.errors import Infeasible, StageFailure, StorageError
 from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import make_recipe, method_of, tuning_recipe
+from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
 from autokd.evaluation.rungs import Origin, climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import link, write_atomic, write_json
@@ -68,26 +68,17 @@ class Evaluation:
         training = space.of_stage(Stage.DISTILL, params)
         pruning = space.of_stage(Stage.PRUNE, params)
         bits = self.bits
-        recipe = make_recipe(config.training, training, len(parts.train_targets))
-        method, options = method_of(config.distillation, training)
+        teaching = make_teaching(config.training, config.distillation, training, len(parts.train_targets))
 
-        root = self.begin(shape, pruning, bits)
-        trained = trial.stage(
-            Stage.DISTILL,
-            lambda folder: work.distill(
-                folder, parts, parts.build(space.family, shape), recipe, method, options, trial
-            ),
-            work.distill_reads(parts, recipe, method, options),
-            root,
-        )
-        self._copy(trained, "curve.json")
+        trained = self.teach(self.begin(shape, pruning, bits), shape, teaching)
+        self.copy_curve(trained)
         parent = trained
         if any(work.ratios(pruning).values()):
-            tuning = tuning_recipe(config.training, pruning, recipe)
+            tuning = replace(teaching, recipe=tuning_recipe(config.training, pruning, teaching.recipe))
             parent = trial.stage(
                 Stage.PRUNE,
-                lambda folder: work.prune(folder, parts, shape, trained, pruning, tuning, method, options, trial),
-                {"prune": pruning, "recipe": asdict(tuning)},
+                lambda folder: work.prune(folder, parts, shape, trained, pruning, tuning, trial),
+                {"prune": pruning, "recipe": asdict(tuning.recipe)},
                 trained,
             )
             self._copy(parent, "tuning_curve.json")
@@ -119,6 +110,16 @@ class Evaluation:
         self._refuse_what_cannot_fit()
         self.train_began()
         return root
+
+    def teach(self, root: Stored, shape: Mapping[str, ParamValue], teaching: Teaching) -> Stored:
+        """Train a student from nothing."""
+        parts, trial = self.parts, self.trial
+        return trial.stage(
+            Stage.DISTILL,
+            lambda folder: work.distill(folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial),
+            work.distill_reads(parts, teaching),
+            root,
+        )
 
     def train_began(self) -> None:
         """From here on the trial counts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autokd import registry
@@ -48,6 +48,22 @@ def method_of(distillation: DistillationConfig, params: Mapping[str, ParamValue]
     own = {k: v for k, v in params.items() if k not in RECIPE_KEYS and k != "method"}
     given = dict(distillation.options) if name == distillation.method else {}
     return name, given | own
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How one training goes: the recipe, and the method by name with its keyword arguments."""
+
+    recipe: Recipe
+    method: str
+    options: Mapping[str, Any]
+
+
+def make_teaching(
+    training: TrainingConfig, distillation: DistillationConfig, params: Mapping[str, ParamValue], size: int
+) -> Teaching:
+    """The training of a candidate; arguments as those of :func:`make_recipe` and :func:`method_of`."""
+    return Teaching(make_recipe(training, params, size), *method_of(distillation, params))
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> DistillationMethod:

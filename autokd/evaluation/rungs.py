@@ -8,15 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from autokd.errors import StageFailure
 from autokd.evaluation import work
-from autokd.evaluation.narrow import narrow_and_tune
+from autokd.evaluation.narrow import Narrower
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import make_recipe, method_of
+from autokd.evaluation.recipe import Teaching, make_teaching
 from autokd.evaluation.stages import Stored
-from autokd.protocols import Recipe
 from autokd.trial import Outcome, ParamValue, Rung, Stage, TrialRecord
 
 if TYPE_CHECKING:
@@ -41,33 +38,24 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
     """
     parts, trial, params = run.parts, run.trial, run.candidate.params
     space, config = parts.plan.space, parts.plan.config
-    training = space.of_stage(Stage.DISTILL, params)
-    recipe = make_recipe(config.training, training, len(parts.train_targets))
-    method, options = method_of(config.distillation, training)
-    whole = recipe.samples
-    recipe = replace(recipe, samples=max(1, round(rung.share * whole)))
+    whole = make_teaching(
+        config.training, config.distillation, space.of_stage(Stage.DISTILL, params), len(parts.train_targets)
+    )
+    recipe = replace(whole.recipe, samples=max(1, round(rung.share * whole.recipe.samples)))
     shape: Mapping[str, ParamValue] = space.of_stage(Stage.BUILD, params)
     if rung.parent is None:
-        root = run.begin(shape, {}, 32)
-        trained = trial.stage(
-            Stage.DISTILL,
-            lambda folder: work.distill(
-                folder, parts, parts.build(space.family, shape), recipe, method, options, trial
-            ),
-            work.distill_reads(parts, recipe, method, options),
-            root,
-        )
+        trained = run.teach(run.begin(shape, {}, 32), shape, replace(whole, recipe=recipe))
         run.notes["shape"] = dict(shape)
     else:
         parent = weights_of(parts, origin)
         shape = shape_of(parent, shape)
         run.train_began()
         lr = recipe.lr * LR_SHARE if config.training.tune_lr is None else config.training.tune_lr
-        recipe = replace(recipe, lr=lr)
+        teaching = replace(whole, recipe=replace(recipe, lr=lr))
         if rung.kind == "train":
-            trained = train_on(run, parent, shape, recipe, method, options)
+            trained = train_on(run, parent, shape, teaching)
         else:
-            trained = _step_down(run, rung, parent, shape, recipe, method, options)
+            trained = _step_down(run, rung, parent, shape, teaching)
             shape = shape_of(trained, shape)
             run.notes |= {name: trained.value[name] for name in ("cuts", "cost_before", "cost_after")}
             run.notes["shape"] = dict(shape)
@@ -81,14 +69,7 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True))
 
 
-def train_on(
-    run: Evaluation,
-    parent: Stored,
-    shape: Mapping[str, ParamValue],
-    recipe: Recipe,
-    method: str,
-    options: Mapping[str, Any],
-) -> Stored:
+def train_on(run: Evaluation, parent: Stored, shape: Mapping[str, ParamValue], teaching: Teaching) -> Stored:
     """Go on training a stage's weights."""
     parts, trial = run.parts, run.trial
     inherited = {"shape": dict(shape), "history": parent.value.get("history", [])}
@@ -97,39 +78,37 @@ def train_on(
         run.describe(student)
     return trial.stage(
         Stage.DISTILL,
-        lambda folder: work.distill(folder, parts, student, recipe, method, options, trial) | inherited,
-        work.distill_reads(parts, recipe, method, options) | {"goes_on": True},
+        lambda folder: work.distill(folder, parts, student, teaching, trial) | inherited,
+        work.distill_reads(parts, teaching) | {"goes_on": True},
         parent,
     )
 
 
 def _step_down(
-    run: Evaluation,
-    rung: Rung,
-    parent: Stored,
-    shape: Mapping[str, ParamValue],
-    recipe: Recipe,
-    method: str,
-    options: Mapping[str, Any],
+    run: Evaluation, rung: Rung, parent: Stored, shape: Mapping[str, ParamValue], teaching: Teaching
 ) -> Stored:
     parts, trial = run.parts, run.trial
     cost = next(o for o in parts.plan.objectives if o.scale == "log")
 
     def compute(folder: Path) -> dict[str, Any]:
         began = time.process_time()
-
-        def tune(folder: Path, model: nn.Module) -> dict[str, Any]:
-            looked_s = time.process_time() - began
-            trial.note(samples=0, of=recipe.samples, began_training=True)
-            done = work.distill(folder, parts, model, recipe, method, options, trial)
-            return done | {"cpu_s": done["cpu_s"] + looked_s, "looked_s": looked_s}
-
-        done = narrow_and_tune(folder, parts, work.restore(parts, shape, parent), shape, rung.keep, cost, tune)
-        return done | {"history": [*parent.value.get("history", []), *done["cuts"]]}
+        cut, cuts, before = Narrower(parts, cost).narrow(work.restore(parts, shape, parent), shape, rung.keep)
+        looked_s = time.process_time() - began
+        trial.note(samples=0, of=teaching.recipe.samples, began_training=True)
+        done = work.distill(folder, parts, cut.model, teaching, trial)
+        done |= {"cpu_s": done["cpu_s"] + looked_s, "looked_s": looked_s}
+        history = [*parent.value.get("history", []), *cuts]
+        return done | {
+            "shape": cut.shape,
+            "cuts": cuts,
+            "cost_before": before,
+            "cost_after": cut.cost,
+            "history": history,
+        }
 
     profiles = [asdict(p) for p in parts.plan.profiles if p.name == cost.profile]
     reads = {"keep": rung.keep, "cost": cost.name, "profiles": profiles}
-    return trial.stage(Stage.PRUNE, compute, reads | work.distill_reads(parts, recipe, method, options), parent)
+    return trial.stage(Stage.PRUNE, compute, reads | work.distill_reads(parts, teaching), parent)
 
 
 def weights_of(parts: Parts, origin: Origin | None) -> Stored:

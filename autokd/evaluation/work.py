@@ -25,13 +25,13 @@ from autokd.errors import StageFailure
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.metrics import quality
 from autokd.evaluation.parts import Parts, prune_groups
-from autokd.evaluation.recipe import make_method
+from autokd.evaluation.recipe import Teaching, make_method
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, write_json
 from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import METRICS
 from autokd.plan import Plan
-from autokd.protocols import CurvePoint, Recipe
+from autokd.protocols import CurvePoint
 from autokd.trial import Measurement, ParamValue
 
 Params = Mapping[str, ParamValue]
@@ -113,13 +113,13 @@ def glance(parts: Parts) -> Callable[[Path], float]:
 # --------------------------------------------------------------------------------------------- distill, prune
 
 
-def distill_reads(parts: Parts, recipe: Recipe, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def distill_reads(parts: Parts, teaching: Teaching) -> dict[str, Any]:
     """What a trained student depends on."""
-    needs_teacher = bool(make_method(method, options).needs)
+    needs_teacher = bool(make_method(teaching.method, teaching.options).needs)
     return {
-        "recipe": asdict(recipe),
-        "method": method,
-        "options": dict(options),
+        "recipe": asdict(teaching.recipe),
+        "method": teaching.method,
+        "options": dict(teaching.options),
         "data": parts.dataset.fingerprint,
         "teacher": parts.setup.teacher if needs_teacher else None,
         "seed": parts.plan.config.seed,
@@ -130,13 +130,11 @@ def distill(
     folder: Path,
     parts: Parts,
     student: nn.Module,
-    recipe: Recipe,
-    method: str,
-    options: Mapping[str, Any],
+    teaching: Teaching,
     trial: TrialDir,
 ) -> dict[str, Any]:
     """Train the student with the teacher's cached outputs; goes on from its checkpoint after a crash."""
-    result = _fit(folder, parts, student, recipe, method, options, trial)
+    result = _fit(folder, parts, student, teaching, trial)
     save_file(_tensors(student), folder / "weights.safetensors")
     write_json(folder / "curve.json", [asdict(p) for p in result.curve])
     return {"samples": result.samples, "cpu_s": result.cpu_s}
@@ -148,9 +146,7 @@ def prune(
     shape: Params,
     trained: Stored,
     pruning: Params,
-    recipe: Recipe,
-    method: str,
-    options: Mapping[str, Any],
+    teaching: Teaching,
     trial: TrialDir,
 ) -> dict[str, Any]:
     """Inherit the parent's weights, cut channels, then tune with the teacher."""
@@ -159,8 +155,8 @@ def prune(
     with parts.pace():
         _cut(student, parts, pruning, trained=True)
     result = None
-    if recipe.samples > 0:
-        result = _fit(folder, parts, student, recipe, method, options, trial)
+    if teaching.recipe.samples > 0:
+        result = _fit(folder, parts, student, teaching, trial)
         write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve])
     save_file(_tensors(student), folder / "weights.safetensors")
     return {"samples": result.samples if result else 0, "cpu_s": result.cpu_s if result else 0.0}
@@ -170,13 +166,12 @@ def _fit(
     folder: Path,
     parts: Parts,
     student: nn.Module,
-    recipe: Recipe,
-    method: str,
-    options: Mapping[str, Any],
+    teaching: Teaching,
     trial: TrialDir,
 ) -> FitResult:
+    recipe = teaching.recipe
     smoothing = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
-    made = make_method(method, smoothing | dict(options))
+    made = make_method(teaching.method, smoothing | dict(teaching.options))
     checkpoint = folder / "checkpoint"
     if made.needs:  # a longer training than was planned goes through the cached views again
         recipe = replace(recipe, views=min(recipe.views, parts.bank_views(recipe.augment)))

@@ -147,7 +147,7 @@ class Driver:
         """Queue what the strategy wants, if it wants something of its own; ``False`` while it waits for running trials."""
         if isinstance(self.strategy, Independent):
             return True
-        if any(t.state == TrialState.WAITING for t in self.ledger.trials()):
+        if self._queued():
             return True  # interrupted candidates come first
         move = self.strategy.next_move()
         if isinstance(move, Candidate):
@@ -199,11 +199,15 @@ class Driver:
         trials = self.plan.config.budget.trials
         return trials is not None and self.counted + len(self.running) >= trials
 
+    def _queued(self) -> bool:
+        """Whether a candidate waits to be asked for again."""
+        return any(t.state == TrialState.WAITING for t in self.ledger.trials())
+
     def _exhausted(self) -> bool:
         """Every candidate of the space was begun and none is queued again; the running ones may yet be."""
         if len(self.known) < self.size:
             return False
-        if any(t.state == TrialState.WAITING for t in self.ledger.trials()):
+        if self._queued():
             return False
         if not self.running:
             self._stop(f"all {len(self.known)} candidates of the space were evaluated")

@@ -117,11 +117,6 @@ def step_loss(forest: Forest, node: Node) -> float:
     return max(share, 0.0) * _room(node.quality)  # a student that was trained on gains less from a step's training
 
 
-def rate_of(nodes: Sequence[Node]) -> float:
-    """Hypervolume a CPU second that was gained."""
-    return sum(n.gain for n in nodes) / max(1e-9, sum(n.cpu_s for n in nodes))
-
-
 def _room(quality: float) -> float:
     """What is left to gain: errors of a ratio; of another quality its own size."""
     return max(1e-6, 1 - quality) if 0 <= quality <= 1 else abs(quality)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autokd.plan import Plan
-from autokd.strategies.arms import RACE, arms_of, handicapped, rate_of
-from autokd.strategies.nodes import Forest, Node
+from autokd.strategies.arms import RACE, arms_of, handicapped
+from autokd.strategies.nodes import Forest, Node, rate_of
 from autokd.strategies.roots import family_roots, proposed_root
 from autokd.trial import Candidate, Rung, TrialRecord
 
@@ -81,19 +81,22 @@ class Ladder:
 
     def _chosen(self) -> list[Node]:
         """Roots whose ladders are walked: the winner of the first race, and later roots that proved themselves in theirs."""
-        roots = self.forest.roots()
-        race, later = roots[: len(self.first)], roots[len(self.first) :]
+        race = self.first_race()
         chosen = [] if any(r.state == "running" for r in race) else _winner(race)
-        return chosen + [r for r in later if r.state == "measured" and (not race or self._promising(r))]
+        return chosen + [r for r in self.later_roots() if r.state == "measured" and self._promising(r)]
 
     def _promising(self, root: Node) -> bool:
         """Whether a short training already came close to what the first race's winner had after the same."""
-        race = [r for r in self.forest.roots()[: len(self.first)] if r.state == "measured"]
+        race = [r for r in self.first_race() if r.state == "measured"]
         return not race or handicapped(root) <= min(map(handicapped, race)) + ALIKE
 
     def first_race(self) -> list[Node]:
         """The roots that the family named."""
         return self.forest.roots()[: len(self.first)]
+
+    def later_roots(self) -> list[Node]:
+        """The roots that the sampler proposed."""
+        return self.forest.roots()[len(self.first) :]
 
     def _walked(self) -> list[Node]:
         return [r for r in self._chosen() if self.forest.children(r)]
@@ -115,7 +118,7 @@ class Ladder:
 
     def _best_of_the_rest(self) -> Candidate | None:
         """What promises most hypervolume a CPU second: training on, another step down from a better student, another root."""
-        later = self.forest.roots()[len(self.first) :]
+        later = self.later_roots()
         arms = arms_of(self.forest, self.options, self.first_race()) if self.options.refine else []
         best = max(arms, key=lambda arm: arm.rate, default=None)
         if any(r.state == "running" for r in later):

@@ -27,6 +27,7 @@ class Node:
         gain: What it added to the hypervolume when it came.
         trained: Training its weights have had, its ancestors' included; 1 is a whole training.
         state: ``running``, ``measured``, ``ended`` (infeasible, failed) or ``lost`` (interrupted: it comes again).
+        feasible: Measured, it violates no constraint.
         origin: Stage and key of its trained weights.
     """
 
@@ -40,6 +41,7 @@ class Node:
     gain: float = 0.0
     trained: float = 0.0
     state: str = "running"
+    feasible: bool = True
     origin: tuple[str, str] | None = None
 
 
@@ -83,23 +85,19 @@ class Forest:
             node.cost, node.quality = node.values[self.cost], self.sign * node.values[self.goal]
             node.origin = (trained[-1].stage, trained[-1].key)
             node.state = "measured"
-            if not record.violations:
+            node.feasible = not record.violations
+            if node.feasible:
                 before = self.volume
                 self.volume = self.hypervolume([n.values for n in self.shippable()])
                 node.gain = max(0.0, self.volume - before)
-            else:
-                node.gain = 0.0
-                self._infeasible.add(number)
         elif record.outcome == Outcome.INTERRUPTED or record.notes.get("retried"):
             node.state = "lost"
         else:
             node.state = "ended"
 
-    _infeasible: set[int] = field(default_factory=set)
-
     def shippable(self) -> list[Node]:
         """Measured rungs that violate no constraint."""
-        return [n for n in self.nodes.values() if n.state == "measured" and n.number not in self._infeasible]
+        return [n for n in self.measured() if n.feasible]
 
     def measured(self) -> list[Node]:
         return [n for n in self.nodes.values() if n.state == "measured"]
@@ -141,3 +139,8 @@ class Forest:
             reference = list(worst * signs)
         directions, scales = [o.direction for o in self.objectives], [o.scale for o in self.objectives]
         return hypervolume(values, reference, directions, scales)
+
+
+def rate_of(nodes: Sequence[Node]) -> float:
+    """Hypervolume a CPU second that was gained."""
+    return sum(n.gain for n in nodes) / max(1e-9, sum(n.cpu_s for n in nodes))

@@ -10,8 +10,8 @@ import optuna
 
 from autokd import registry
 from autokd.plan import Plan
-from autokd.space import Parameter, SearchSpace
-from autokd.strategies.nodes import Forest
+from autokd.space import Parameter
+from autokd.strategies.nodes import Forest, rate_of
 from autokd.trial import ParamValue, Stage
 
 SEARCHED = (Stage.BUILD, Stage.DISTILL)
@@ -66,16 +66,15 @@ def proposed_root(plan: Plan, forest: Forest) -> dict[str, ParamValue]:
     from autokd.runners.driver import make_sampler
 
     roots = forest.roots()
-    space = {p.name: p.distribution() for p in _searched(plan.space)}
+    space = {p.name: p.distribution() for p in plan.space.parameters if p.stage in SEARCHED}
     study = optuna.create_study(direction="maximize", sampler=make_sampler(plan, len(roots), space))
     for root in roots:
         family = list(forest.below(root))
         if any(n.state == "running" for n in family) and not any(n.gain for n in family):
             continue
-        worth = sum(n.gain for n in family) / max(1e-9, sum(n.cpu_s for n in family))
         own = {k: v for k, v in root.params.items() if k in space}
         mine = {k: space[k] for k in own}
-        study.add_trial(optuna.trial.create_trial(params=own, distributions=mine, value=worth))
+        study.add_trial(optuna.trial.create_trial(params=own, distributions=mine, value=rate_of(family)))
     trial = study.ask()
     params: dict[str, ParamValue] = dict(plan.space.fixed)
     for p in plan.space.parameters:
@@ -83,14 +82,8 @@ def proposed_root(plan: Plan, forest: Forest) -> dict[str, ParamValue]:
             if p.stage in SEARCHED:
                 params[p.name] = p.suggest(trial)
             else:
-                params[p.name] = (
-                    _nearest(p, 32 if p.name == "bits" else 0.0) if p.kind != "choice" or _numbers(p) else p.choices[0]
-                )
+                params[p.name] = _nearest(p, 32 if p.name == "bits" else 0.0)
     return params
-
-
-def _searched(space: SearchSpace) -> list[Parameter]:
-    return [p for p in space.parameters if p.stage in SEARCHED]
 
 
 def _numbers(p: Parameter) -> bool:

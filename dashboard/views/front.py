@@ -35,7 +35,7 @@ def page(view: View) -> None:
     moving, saying, picture = st.container(), st.container(), st.container()
     choose_first(view, rows, front, goals)
     # The chart takes the browser longest: on the first visit it is sent ahead of all, afterwards behind what a slider changes.
-    first = st.session_state.setdefault("drawn", None) is None
+    first = "drawn" not in st.session_state
     st.session_state["drawn"] = True
     if first:
         with picture:
