@@ -77,7 +77,7 @@ def test_finish_teaches_a_student_that_was_found_without_a_teacher(
     from autokd.evaluation import work
 
     methods, real = [], work.distill
-    monkeypatch.setattr(work, "distill", lambda *a: methods.append(a[4]) or real(*a))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(work, "distill", lambda *a: methods.append(a[3].method) or real(*a))  # type: ignore[func-returns-value]
     before = untaught.status()["counted"]
     child = untaught.finish(untaught.front()[0].number, 256)
     record = record_of(untaught.ledger.trials()[child])
