@@ -55,17 +55,16 @@ def scores(path: Path, inputs: np.ndarray, batch: int = 256, threads: int = 1) -
     return np.concatenate(parts)
 
 
-def verify(path: Path, reference: np.ndarray, inputs: np.ndarray, targets: np.ndarray, *, bits: int) -> Agreement:
-    """Compares the file with the model that it was exported from.
+def verify(found: np.ndarray, reference: np.ndarray, targets: np.ndarray, *, bits: int) -> Agreement:
+    """Compares what a file computes with what the model computes that it was exported from.
 
     A 32-bit file must give each logit within ``1e-3 |logit| + 1e-4 scale``, where ``scale`` is the mean absolute
     logit, and the same predictions; a prediction may differ only where the model itself decides between its two best
     classes by less than that. Of an 8-bit file only the numbers are reported.
 
     Args:
-        path: The ONNX file.
-        reference: The model's logits ``(N, classes)`` on ``inputs``.
-        inputs: Raw values ``(N, *shape)``.
+        found: The file's scores ``(N, classes)``, by :func:`scores`.
+        reference: The model's logits ``(N, classes)`` on the same inputs.
         targets: Class indices ``(N,)``.
         bits: 32 or 8.
 
@@ -73,7 +72,7 @@ def verify(path: Path, reference: np.ndarray, inputs: np.ndarray, targets: np.nd
         StageFailure: ``verify_mismatch`` for a 32-bit file outside the tolerance or any file whose scores are not
         finite.
     """
-    found = scores(path, inputs).astype(np.float64)
+    found = found.astype(np.float64)
     wanted = np.asarray(reference, np.float64)
     if found.shape != wanted.shape:
         raise StageFailure("verify", "verify_mismatch", f"the file returns {found.shape}, the model {wanted.shape}")

@@ -37,7 +37,7 @@ def spoil(path, value):
 
 def test_agrees(exported):
     path, x, reference, targets = exported
-    found = verify(path, reference, x, targets, bits=32)
+    found = verify(scores(path, x), reference, targets, bits=32)
     assert found.n == 50
     assert found.max_abs_error < 1e-5
     assert (found.prediction_mismatches, found.accuracy_file, found.accuracy_model) == (0, 0.8, 0.8)
@@ -48,14 +48,14 @@ def test_a_changed_weight_is_found(exported, value):
     path, x, reference, targets = exported
     spoil(path, value)
     with pytest.raises(StageFailure) as caught:
-        verify(path, reference, x, targets, bits=32)
+        verify(scores(path, x), reference, targets, bits=32)
     assert (caught.value.stage, caught.value.cause) == ("verify", "verify_mismatch")
 
 
 def test_eight_bits_are_reported_only(exported):
     path, x, reference, targets = exported
     spoil(path, 3000.0)
-    found = verify(path, reference, x, targets, bits=8)
+    found = verify(scores(path, x), reference, targets, bits=8)
     assert found.max_abs_error > 1
     assert found.prediction_mismatches > 0
     assert found.accuracy_model == 0.8 and found.accuracy_file < 0.8
@@ -65,7 +65,7 @@ def test_another_prediction_is_found(exported):
     path, x, reference, targets = exported
     reference[3] = np.roll(reference[3], 1)
     with pytest.raises(StageFailure, match="1 of 50 samples outside the tolerance, 1 predictions differ"):
-        verify(path, reference, x, targets, bits=32)
+        verify(scores(path, x), reference, targets, bits=32)
 
 
 def test_tie_within_the_tolerance(exported, tmp_path):
@@ -82,7 +82,7 @@ def test_tie_within_the_tolerance(exported, tmp_path):
     onnx.save(model, tmp_path / "tie.onnx")
     reference = scores(tmp_path / "tie.onnx", x)
     reference[:, 1] += 1e-4
-    found = verify(tmp_path / "tie.onnx", reference, x, targets, bits=32)
+    found = verify(scores(tmp_path / "tie.onnx", x), reference, targets, bits=32)
     assert found.prediction_mismatches == 50
 
 
@@ -94,7 +94,7 @@ def test_scores_do_not_depend_on_the_batch(exported):
 def test_shapes_must_agree(exported):
     path, x, reference, targets = exported
     with pytest.raises(StageFailure, match="the model"):
-        verify(path, reference[:, :9], x, targets, bits=32)
+        verify(scores(path, x), reference[:, :9], targets, bits=32)
 
 
 def test_a_broken_file_is_a_failure(exported, tmp_path):
