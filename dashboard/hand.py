@@ -18,12 +18,13 @@ def download_buttons(view: View, number: int) -> None:
         st.error(plain(error))
         return
     one, two, _ = st.columns([2, 2, 5])
+    # the label names the file: a button is drawn a moment after the sentence, and must say what it still hands out
     one.download_button(
-        "Download the ONNX file", found.model, found.name, "application/octet-stream", type="primary", on_click="ignore",
+        f"Download {plain(found.name)}", found.model, found.name, "application/octet-stream", type="primary", on_click="ignore",
         key=f"model {view.name}",
     )  # fmt: skip
     two.download_button(
-        "Download its receipt", found.receipt, found.receipt_name, "application/json", on_click="ignore",
+        f"Download {plain(found.receipt_name)}", found.receipt, found.receipt_name, "application/json", on_click="ignore",
         key=f"receipt {view.name}",
     )  # fmt: skip
     st.caption("It runs with onnxruntime and numpy alone:")

@@ -216,6 +216,12 @@ def look(summary: StudySummary) -> View:
     return View(study, reader, _profile(study.plan, summary.name), reader.seen)
 
 
+def unchosen(summary: StudySummary) -> View:
+    """A study as somebody sees it who chose nothing yet; needs no session."""
+    study, reader = keep_open(summary)
+    return View(study, reader, None, reader.seen)
+
+
 def forget(name: str) -> None:
     """Open a study anew at the next look: it may have been deleted and made again under its name."""
     with _opening:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import asdict
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from autokd.figures import OKABE_ITO, axes, front_figure, label, plain
+from autokd.figures import OKABE_ITO, axes, front_figure, label, plain, still
 from autokd.objectives import Objective
 from autokd.reader import measured_columns
 from autokd.trial import Measurement, Outcome, TrialRecord
@@ -219,3 +220,54 @@ def test_figures_load_neither_torch_nor_ray_nor_streamlit() -> None:
     code = "import sys, autokd.figures; print([m for m in ('torch', 'ray', 'streamlit', 'nni') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------------------------------- still
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def places(picture: str) -> dict[float, float]:
+    """Circles of an SVG: percent from its top by percent from its left."""
+    found = ET.fromstring(picture).iter(f"{SVG}circle")
+    return {float(c.attrib["cx"][:-1]): float(c.attrib["cy"][:-1]) for c in found}
+
+
+def test_a_still_has_every_point_where_the_axes_put_it(frame: pd.DataFrame) -> None:
+    at = places(still(front_figure(frame, GOALS)))
+    across, up = list(at), list(at.values())
+    assert len(at) == 4 and across == sorted(across)  # the frame's latencies rise
+    assert (across[1] - across[0]) / (across[3] - across[0]) == pytest.approx(
+        1 / 3, abs=1e-3
+    )  # 10, 20, 80: a logarithm
+    assert (up[0] - up[1]) / (up[0] - up[3]) == pytest.approx(
+        10 / 15, abs=1e-3
+    )  # .80, .90, .95: linear, better is higher
+    assert all(0 < p < 100 for p in (*across, *up))
+
+
+def test_a_still_has_titles_ticks_teacher_front_and_error_bars(frame: pd.DataFrame) -> None:
+    teacher = {"accuracy": 0.97, "latency_ms@cpu_1_thread": 0.3}
+    bare, full = (still(front_figure(frame, GOALS, [0.1, 0.3], t)) for t in (None, teacher))
+    texts = "|".join("".join(t.itertext()) for t in ET.fromstring(full).iter(f"{SVG}text"))
+    assert "latency (ms, cpu_1_thread, lower is better)" in texts and "accuracy (%, higher is better)" in texts
+    assert "|0.02|" in texts and "|90%|" in texts
+    assert "Pareto front" in texts and "teacher" in texts and "reference" not in texts  # which waits for a click
+    star = "{http://www.w3.org/2000/svg}path"
+    assert len(list(ET.fromstring(full).iter(star))) == 1 and not list(ET.fromstring(bare).iter(star))
+    without = frame.drop(columns=[c for c in frame.columns if c.endswith("_error")])
+    lines = [len(list(ET.fromstring(still(front_figure(f, GOALS))).iter(f"{SVG}line"))) for f in (frame, without)]
+    assert lines[0] - lines[1] == 2 * len(frame)
+
+
+def test_a_still_reads_nothing_of_a_ledger_as_markup(frame: pd.DataFrame) -> None:
+    frame["params_bits"] = ["<script>1</script>", "a & b", "\"'", "]]>"]
+    picture = still(front_figure(frame, GOALS, colour="params_bits"))
+    texts = "".join("".join(t.itertext()) for t in ET.fromstring(picture).iter(f"{SVG}text"))
+    assert "<script>1</script>" in texts and "a & b" in texts
+    assert not list(ET.fromstring(picture).iter(f"{SVG}script"))
+
+
+def test_a_still_of_nothing_and_of_one_point_is_a_picture(frame: pd.DataFrame) -> None:
+    assert not places(still(front_figure(frame.iloc[:0], GOALS)))
+    assert len(places(still(front_figure(frame.iloc[:1], GOALS)))) == 1

@@ -14,6 +14,7 @@ from autokd.figures.history import (
     volume_unit,
 )
 from autokd.figures.parallel import parallel_figure
+from autokd.figures.still import still
 from autokd.figures.student import Training, confusion_figure, curves_figure, stages_figure
 from autokd.figures.style import GREY, OKABE_ITO, label, plain
 from autokd.figures.why import importance_figure, slice_figure, teacher_figure
@@ -23,5 +24,5 @@ __all__ = [
     "blocks_figure", "canvas", "confusion_figure", "curves_figure", "devices_figure", "front_figure",
     "front_history", "hypervolume_figure", "importance_figure", "label", "newest_figure",
     "order_between", "outcomes_figure", "parallel_figure", "plain", "rank_figure", "read_blocks", "search_seconds",
-    "slice_figure", "stages_figure", "teacher_figure", "volume_unit", "winners",
+    "slice_figure", "stages_figure", "still", "teacher_figure", "volume_unit", "winners",
 ]  # fmt: skip

@@ -31,6 +31,8 @@ CPU = "CPUExecutionProvider"
 CALIBRATION_S = 2.0
 PAUSES_S = (0.1, 0.4, 1.0)
 """Before further timings, where the beat says that the one before was disturbed."""
+HOPELESS = 2.0
+"""So many times too slow is too slow, whatever else runs on the core: more than a disturbance was ever seen to do."""
 GIVEN_UP = 3
 """After so many files in a row that stayed disturbed the host itself has changed: asking again would only take time."""
 DISTURBED = 0.07
@@ -126,7 +128,7 @@ class LatencyMeter:
             if asked.provider == CPU and self._strange.get(profile, 0) < GIVEN_UP:
                 # Something else took a part of the core, which slows a file otherwise than the beat: mostly it is soon gone.
                 for pause_s in PAUSES_S:
-                    if not _disturbed(factor):
+                    if not _disturbed(factor) or (above_ms and reply["p50_ms"] > HOPELESS * above_ms):
                         break
                     time.sleep(pause_s)
                     again, other = self._timed(asked, request, Path(path))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from autokd.dashboard import limits, picking, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
-from autokd.figures import GREY, axes, front_figure, label
+from autokd.figures import GREY, axes, front_figure, label, still
 from autokd.figures.front import MOST
 from autokd.objectives import Objective, metric_of
 from autokd.results import CONFIRMED_KEY
@@ -19,6 +20,18 @@ from autokd.tables import number
 from autokd.trial import ERROR
 
 LIVE = True
+HEIGHT = 480
+"""Of the chart, in pixels."""
+PICTURE, STILL = "front_picture", "front_still"
+"""Keys of containers; Streamlit makes them classes of the page."""
+UNTIL_DRAWN = f"""
+.st-key-{PICTURE} {{ position: relative; }}
+.st-key-{STILL} {{ position: absolute; inset: 0 0 auto 0; height: {HEIGHT}px; z-index: 1; pointer-events: none; }}
+.st-key-{STILL} :is(div, img) {{ width: 100% !important; max-width: 100%; height: {HEIGHT}px; }}
+.st-key-{PICTURE}:has(.js-plotly-plot .main-svg) .st-key-{STILL} {{ display: none; }}
+.st-key-{PICTURE} [data-testid="stSkeleton"] {{ visibility: hidden; }}
+"""
+"""The image lies where the chart will be, and goes when that is drawn: a rule of style, so no script of ours."""
 
 
 def page(view: View) -> None:
@@ -27,16 +40,20 @@ def page(view: View) -> None:
     if not len(view.measured()):
         st.info(nothing_yet(view))
         return
-    goals, colour, others = chart_choices(view)
+    choosing, moving, saying = st.container(), st.container(), st.container()
+    picture = st.container(key=PICTURE)
+    # The chart takes the browser longest: on the first visit it is sent ahead of all, afterwards behind what a slider changes.
+    first = "drawn" not in st.session_state
+    st.session_state["drawn"] = True
+    with picture:
+        first_picture(view, shown=first)
+    with choosing:
+        goals, colour, others = chart_choices(view)
     rows, front = view.measured(goals), view.front(goals)
     if not len(rows):
         st.info("No student was measured on both of these\\. Choose another axis\\.")
         return
-    moving, saying, picture = st.container(), st.container(), st.container()
     choose_first(view, rows, front, goals)
-    # The chart takes the browser longest: on the first visit it is sent ahead of all, afterwards behind what a slider changes.
-    first = "drawn" not in st.session_state
-    st.session_state["drawn"] = True
     if first:
         with picture:
             chart(view, rows, goals, colour, others)
@@ -150,16 +167,36 @@ def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequenc
 # ---------------------------------------------------------------------------------------------------- picture
 
 
-def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
-    """The front; clicking a point chooses its student, a box puts students side by side."""
+def first_picture(view: View, shown: bool) -> None:
+    """The front as an image, at the place of the chart until the browser has Plotly's scripts and drew it."""
+    still_at = st.container(key=STILL)  # also when empty: else the chart would change its place, and be drawn anew
+    if shown:
+        with still_at:
+            st.html(f"<style>{UNTIL_DRAWN}</style>")
+            st.image(prepare(view))
 
-    def build() -> object:
+
+def prepare(view: View) -> str:
+    """The picture that the first visit shows, as SVG; made once."""
+    goals = view.objectives
+    return view.once(("still", goals), lambda: still(built(view, view.measured(), goals, None, False)))
+
+
+def built(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> go.Figure:
+    """The chart without what is this session's."""
+
+    def build() -> go.Figure:
         own = goals == view.plan.objectives
         rejected = view.frame[~view.frame["feasible"].astype(bool)] if others else None
         return front_figure(rows, goals, view.reference if own else None, view.teacher, colour, rejected)
 
-    figure = view.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
-    figure = type(figure)(figure)  # the ring is this session's
+    return view.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
+
+
+def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
+    """The front; clicking a point chooses its student, a box puts students side by side."""
+
+    figure = go.Figure(built(view, rows, goals, colour, others))  # the ring is this session's
     chosen = rows[rows["number"] == view.chosen]
     x, y = axes(goals)
     ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 2}}
@@ -179,7 +216,7 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
             view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
 
     st.plotly_chart(
-        figure, key=key, on_select=selected, selection_mode=("points", "box"), height=480,
+        figure, key=key, on_select=selected, selection_mode=("points", "box"), height=HEIGHT,
         config={"displaylogo": False}, alt="Every measured student by two measurements; the table below holds the front",
     )  # fmt: skip
     drawn = "" if len(rows) <= MOST else f" Of {len(rows):,} students the front and {MOST:,} others are drawn."

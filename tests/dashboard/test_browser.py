@@ -99,7 +99,7 @@ def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str]
     assert sentence(page).startswith("Trial 1:")
 
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Download the ONNX file").click()
+        page.get_by_role("button", name="Download digits-1.onnx").click()
     file = tmp_path / waiting.value.suggested_filename
     waiting.value.save_as(file)
     assert file.name == "digits-1.onnx"
@@ -107,6 +107,23 @@ def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str]
     assert file_sha256(file) == member.record.artifact_sha256
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     assert session.run(None, {"input": np.zeros((2, 1, 8, 8), np.float32)})[0].shape == (2, 10)
+
+
+def test_the_front_is_an_image_until_the_chart_is_there(browser: Any, served: tuple[Study, str]) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    gate = page.context.new_cdp_session(page)
+    gate.send("Network.enable")
+    gate.send("Network.setBlockedURLs", {"urls": ["*lotly*"]})  # Plotly's scripts do not come
+    page.goto(served[1])
+    image = page.locator(".st-key-front_still img")
+    image.wait_for(timeout=30_000)
+    box = image.bounding_box()
+    assert image.evaluate("i => i.complete && i.naturalHeight > 0") and box["height"] == 480 and box["width"] > 800
+    page.close()
+
+
+def test_the_image_is_gone_behind_the_drawn_chart(page: Any) -> None:
+    assert not page.locator(".st-key-front_still").is_visible()
 
 
 @pytest.mark.slow

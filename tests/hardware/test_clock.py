@@ -89,6 +89,15 @@ def test_a_disturbed_timing_is_made_again(short, quiet, make_onnx) -> None:
     assert result.p50_ms < 1.5 * min(seen)
 
 
+@pytest.mark.parametrize(("share", "again"), [(0.1, False), (3.0, True)])
+def test_only_a_case_that_is_not_clear_is_timed_again(short, quiet, make_onnx, share: float, again: bool) -> None:
+    with LatencyMeter([short], quiet) as meter:
+        usual = meter.measure(make_onnx(), short.name, brief=True).p50_ms
+        seen = disturb(meter, lambda count: count == 1)
+        meter.measure(make_onnx(), short.name, brief=True, above_ms=share * usual)
+    assert (len(seen) > 1) == again
+
+
 def test_a_host_that_stays_strange_is_not_asked_again_each_time(short, quiet, make_onnx, monkeypatch) -> None:
     monkeypatch.setattr(latency, "PAUSES_S", (0.0, 0.0))
     with LatencyMeter([short], quiet) as meter:
