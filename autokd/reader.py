@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+import orjson
 import pandas as pd
 import sqlalchemy
 from sqlalchemy import bindparam, text
@@ -111,8 +112,7 @@ class TrialReader:
                 fresh += self._rows(connection, "trial_id IN :ids", {"ids": part}, "ids")
             finished = {row.trial_id: row for row in fresh if row.state not in ("RUNNING", "WAITING")}
             going = [row for row in fresh if row.trial_id not in finished]
-            records = self._records(connection, sorted(finished)) if finished else {}
-            new = [self._row(row, records.get(key)) for key, row in sorted(finished.items())]
+            new = [row for part in _parts(sorted(finished)) for row in self._finished(connection, part, finished)]
             if new:
                 known, frame = self._seen.frame, pd.DataFrame.from_records(new)
                 self._seen = Seen(pd.concat([known, frame], ignore_index=True) if len(known) else frame)
@@ -131,19 +131,23 @@ class TrialReader:
         rows: Sequence[Any] = connection.execute(query, {"study": self._id, **values}).all()
         return rows
 
+    def _finished(self, connection: Any, ids: Sequence[int], rows: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
+        """Some finished trials as columns. A few at a time: all raw records together would fill the memory."""
+        records = self._records(connection, ids)
+        for key in ids:
+            yield self._row(rows[key], records.get(key))
+
     def _records(self, connection: Any, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """The raw records by trial id; a damaged one is left out."""
+        """The raw records by trial id, at most ``CHUNK``; a damaged one is left out."""
         found: dict[int, dict[str, Any]] = {}
         query = text(
             "SELECT a.trial_id, a.value_json FROM trial_user_attributes a "
             "WHERE a.key = :key AND a.trial_id BETWEEN :low AND :high"
         )
         wanted = set(ids)
-        for part in _parts(ids):
-            rows = connection.execute(query, {"key": RECORD_KEY, "low": part[0], "high": part[-1]})
-            for key, value in rows:
-                if key in wanted and (raw := _decoded(value)) is not None:
-                    found[key] = raw
+        for key, value in connection.execute(query, {"key": RECORD_KEY, "low": ids[0], "high": ids[-1]}):
+            if key in wanted and (raw := _decoded(value)) is not None:
+                found[key] = raw
         return found
 
     def _row(self, row: Any, raw: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -252,13 +256,21 @@ def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _decoded(value: str) -> dict[str, Any] | None:
-    """An attribute's value: JSON text in JSON."""
+    """An attribute's value: JSON text in JSON. Decoding is most of a large study's reading, hence orjson."""
+    try:
+        raw = orjson.loads(value)
+        raw = orjson.loads(raw) if isinstance(raw, str) else raw
+    except ValueError:  # also of what Python writes and the standard does not know: NaN, Infinity
+        raw = _decoded_slowly(value)
+    return raw if isinstance(raw, dict) and "outcome" in raw else None
+
+
+def _decoded_slowly(value: str) -> Any:
     try:
         raw = json.loads(value)
-        raw = json.loads(raw) if isinstance(raw, str) else raw
+        return json.loads(raw) if isinstance(raw, str) else raw
     except ValueError:
         return None
-    return raw if isinstance(raw, dict) and "outcome" in raw else None
 
 
 def _record(raw: Mapping[str, Any]) -> TrialRecord | None:

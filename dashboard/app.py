@@ -61,11 +61,20 @@ def of_study(page: Callable[[View], None], live: bool) -> None:
         if not found:
             return
         summary = choose_study(found)
+        read_first(summary)
         choose_device(source.look(summary))
         view = source.look(summary)
         st.title(plain(view.name))
         clock = REFRESH_S if live and view.live else None
         st.fragment(partial(draw, page, summary, view.live), run_every=clock)()
+
+
+def read_first(summary: StudySummary) -> None:
+    """Say so while a study is read for the first time: a hundred thousand trials take seconds."""
+    place = st.empty()  # also when nothing is said, so that what follows keeps its place on the page
+    if not source.is_open(summary):
+        with place, st.spinner(f"Reading {sum(summary.counts.values()):,} trials", show_time=True):
+            source.look(summary)
 
 
 def draw(page: Callable[[View], None], summary: StudySummary, was_live: bool) -> None:

@@ -216,6 +216,11 @@ def look(summary: StudySummary) -> View:
     return View(study, reader, _profile(study.plan, summary.name), reader.seen)
 
 
+def is_open(summary: StudySummary) -> bool:
+    """Whether the study's trials were read before: only the first reading takes long."""
+    return (url(), summary.name, _identity(summary)) in _kept
+
+
 def unchosen(summary: StudySummary) -> View:
     """A study as somebody sees it who chose nothing yet; needs no session."""
     study, reader = keep_open(summary)
