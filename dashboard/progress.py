@@ -77,6 +77,7 @@ def counted(frame: pd.DataFrame) -> pd.Series:
     ended = column(frame, "outcome").isin([Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED])
     # the child of `autokd finish` was asked for by no search; a ladder's rungs have parents and were
     own = column(frame, "parent").isna() | column(frame, "rung").notna()
+    own &= column(frame, "continues").isna()  # its candidate was counted when it was stopped
     return ended & own & column(frame, "began_training").eq(True) & ~column(frame, "retried").eq(True)
 
 
