@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from autokd.evaluation.cache import CHECKPOINT, StageStore
-from autokd.files import digest, read_json, write_json
+from autokd.files import digest, read_json, write_atomic, write_json
 from autokd.runners.driver import Driver, Job
 from autokd.runners.evaluator import going_on
 from autokd.trial import Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, merged
@@ -131,6 +131,7 @@ def simulate(
             return
         clock.now, _, job, asked, record = heapq.heappop(running)
         most_events -= 1
+        write_atomic(job.folder / "record.json", record.to_json())
         if record.outcome == Outcome.STOPPED:
             _rest(store, record)
         if driver.goes_on(job, record):
