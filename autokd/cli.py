@@ -284,12 +284,14 @@ def export(
 @app.command()
 def finish(
     study: StudyName,
-    trial: Annotated[int, typer.Option(help="The student to train on.")],
-    samples: Annotated[int, typer.Option(min=1, help="Training samples to add.")],
+    trial: Annotated[int, typer.Option(help="The student to train on, or a trial that was stopped early.")],
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Training samples to add; a stopped trial goes on to its end without.")
+    ] = None,
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a chosen student on with the teacher; the result is a child trial, measured and confirmed."""
+    """Train a chosen student on with the teacher, or go on with a stopped one; the result is a trial, measured and confirmed."""
     from autokd import tables
     from autokd.study import Study
 
@@ -302,14 +304,14 @@ def finish(
 
 @app.command()
 def gc(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> None:
-    """Keep the front and the ledger, drop every other file of the study."""
+    """Keep the front, the checkpoints of stopped trials and the ledger; drop every other file of the study."""
     from autokd.study import Study
 
     freed = Study.open(study, storage).gc()
     if as_json:
         give({"study": study, "freed_bytes": freed})
     else:
-        say(f"Freed {freed / 1e6:.1f} MB; the front and the ledger are kept.")
+        say(f"Freed {freed / 1e6:.1f} MB; the front, stopped trials' checkpoints and the ledger are kept.")
 
 
 @app.command()

@@ -139,6 +139,20 @@ class SearchConfig(_Block):
     step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
     refine: bool = Field(True, description="train on with the front's students while the budget lasts")
     roots: Literal["auto", "sampler"] = Field("auto", description="begin with the family's own shapes, or not")
+    stop_early: Literal["none", "halving"] = Field(
+        "none", description="halving: end a training early when others of its cost are better"
+    )
+    first_rung: float | Literal["auto"] = Field(
+        "auto", description="share of the training before a student may be stopped; auto: a third, then learned"
+    )
+    reduction_factor: float = Field(3.0, gt=1, description="of the students at a rung one in so many goes on, at least")
+
+    @field_validator("first_rung")
+    @classmethod
+    def _a_share(cls, value: float | str) -> float | str:
+        if isinstance(value, int | float) and not 0 < value < 1:
+            raise ValueError("must be a share between 0 and 1, or auto")
+        return value
 
 
 class BudgetConfig(_Block):

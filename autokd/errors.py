@@ -12,6 +12,7 @@
     │   └── StudyError         unknown study, another configuration, a second live driver
     └── TrialError             one candidate's end; goes to the ledger, the study goes on
         ├── Infeasible         refused by a constraint: not a failure
+        ├── Paused             its training rests at a rung of successive halving: not a failure
         └── StageFailure       a stage that did not finish, with its cause
 """
 
@@ -111,6 +112,22 @@ class Infeasible(TrialError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.violations,)
+
+
+class Paused(TrialError):
+    """The training has come to a rung; its checkpoint is kept.
+
+    Args:
+        share: Share of the training that is done, in (0, 1).
+        cpu_s: CPU seconds that nobody was charged for yet.
+    """
+
+    def __init__(self, share: float, cpu_s: float) -> None:
+        self.share, self.cpu_s = share, cpu_s
+        super().__init__(f"{share:.0%} of the training is done")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.share, self.cpu_s)
 
 
 class StageFailure(TrialError):

@@ -109,14 +109,14 @@ def stage_folders(home: Path, members: Sequence[Member]) -> list[Path]:
     return [store.path(s.stage, s.key) for m in members for s in m.record.stages]
 
 
-def drop_rest(home: Path, keep: Sequence[Member]) -> int:
-    """Drop every heavy file of a study but those of ``keep``; returns the bytes freed."""
+def drop_rest(home: Path, keep: Sequence[Member], resting: Sequence[Path] = ()) -> int:
+    """Drop every heavy file of a study but those of ``keep`` and the stages that rest; returns the bytes freed."""
     from autokd.evaluation.cache import StageStore
 
     before = disk_bytes(home)
     for folder in _others(home, keep):
         _lighten(folder)
-    StageStore(home / "stages").drop(stage_folders(home, keep))
+    StageStore(home / "stages").drop([*stage_folders(home, keep), *resting])
     return before - disk_bytes(home)
 
 

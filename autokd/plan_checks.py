@@ -75,13 +75,18 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
 
 
 def check_search(config: StudyConfig, objectives: Sequence[Objective]) -> None:
-    """A ladder walks down one objective of cost while it watches one of quality.
+    """A ladder walks down one objective of cost while it watches one of quality; halving compares independent trainings.
 
     Raises:
-        ConfigError: One of the two is missing.
+        ConfigError: One of the two is missing, or a ladder is to be stopped early.
     """
     if config.search.strategy != "ladder":
         return
+    if config.search.stop_early != "none":
+        law = "`search.stop_early` is for `strategy: independent`"
+        raise ConfigError(
+            law, f"{config.search.stop_early} with ladder", "A ladder races its roots itself: leave it out."
+        )
     for scale, what, mend in (
         ("log", "a cost, such as latency", "Add e.g. minimize latency_ms@cpu_1_thread"),
         ("linear", "a quality, such as accuracy", "Add e.g. maximize accuracy"),

@@ -183,6 +183,8 @@ class Bar:
         parts = [f"{tally.counted}/{goal} trials" if goal else f"{tally.counted} trials"]
         if tally.rejected:
             parts.append(f"{tally.rejected} rejected")
+        if tally.stopped:
+            parts.append(f"{tally.stopped} stopped early")
         if tally.failed:
             parts.append(f"{tally.failed} failed")
         if self.volume is not None:

@@ -22,7 +22,7 @@ from autokd.errors import StudyError
 from autokd.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
 from autokd.objectives import Objective
 from autokd.results import CONFIRMED_KEY, Member
-from autokd.trial import ERROR, RECORD_KEY, RETIMED, Outcome, TrialRecord
+from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, Outcome, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -172,6 +172,7 @@ class TrialReader:
             "began_training": bool(raw.get("began_training")),
             "parent": raw.get("parent"),
             "rung": (raw.get("rung") or {}).get("kind"),
+            "continues": (raw.get("notes") or {}).get(CONTINUES),
             "retried": bool((raw.get("notes") or {}).get("retried")),
             "retimed": bool((raw.get("notes") or {}).get(RETIMED)),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
@@ -193,9 +194,9 @@ class TrialReader:
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
         would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and ``rung``
         (on a ladder: ``root``, ``train`` or ``narrow``); ``retried`` (failed, and queued again: it counts towards no
-        budget); ``retimed`` (trained by another study); ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or
-        ``"whole"``); every measurement under its name (``latency_ms@cpu_1_thread``) and its spread as ``<name>_error``,
-        both in the measurement's unit; ``params_<name>``.
+        budget); ``continues`` (the stopped trial that it goes on with); ``retimed`` (trained by another study);
+        ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or ``"whole"``); every measurement under its name
+        (``latency_ms@cpu_1_thread``) and its spread as ``<name>_error``, both in the measurement's unit; ``params_<name>``.
         """
         return self._seen.frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -341,37 +341,59 @@ class Study:
         return asdict(record) | known
 
     def finish(
-        self, number: int, samples: int, tell: Callable[[str, float | None], None] = lambda text, share: None
+        self,
+        number: int,
+        samples: int | None = None,
+        tell: Callable[[str, float | None], None] = lambda text, share: None,
     ) -> int:
-        """Train a student on with the teacher for ``samples`` samples; a child trial, measured and confirmed.
+        """Train a student on with the teacher; a trial of its own, measured and confirmed.
+
+        Args:
+            number: Its trial.
+            samples: Samples to add to a measured student. A trial that halving stopped goes on from its checkpoint to the
+                end of its training, and takes no number.
+            tell: Is told the steps.
 
         Returns:
-            The child's trial number.
+            The new trial's number.
 
         Raises:
-            StudyError: The student is not measured, or its weights are gone.
+            StudyError: The student is neither measured nor stopped, its weights are gone, or ``samples`` does not fit.
             StageFailure: Its training or export failed.
         """
         from autokd.evaluation.confirm import confirm
-        from autokd.evaluation.finish import finish
+        from autokd.evaluation.finish import finish, finish_stopped
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.stages import TrialDir
         from autokd.evaluation.threads import torch_threads
 
         with driving(self.ledger, self.home):
-            member = self.best(trial=number).member
-            child = len(self.ledger.trials())
+            trials = self.ledger.trials()
+            found = record_of(trials[number]) if 0 <= number < len(trials) else None
+            stopped = found if found is not None and found.outcome == Outcome.STOPPED else None
+            if (stopped is None) == (samples is None):
+                law = "`samples` must say how long a measured student is trained on, and a stopped trial takes none"
+                value = (
+                    f"{samples or 'none'} for trial {number}, {found.outcome.value if found else 'not in the study'}"
+                )
+                raise StudyError(law, value, "`autokd status` counts stopped trials; the dashboard lists them.")
+            member = None if stopped else self.best(trial=number).member
+            child = len(trials)
             parts = Parts.open(self.home)
             try:
                 tell("training on", None)
                 trial = TrialDir(self.home / "trials" / f"{child:05d}", parts.store)
                 with torch_threads(self.plan.config.resources.cpus_per_trial):
-                    record = finish(member, samples, parts, trial)
+                    if stopped is not None:
+                        record = finish_stopped(number, stopped, parts, trial)
+                    else:
+                        assert member is not None and samples is not None
+                        record = finish(member, samples, parts, trial)
             finally:
                 parts.close()
             child = self.ledger.add(record, self.plan)
             known = dict(self.ledger.attr(CONFIRMED_KEY, {}))
-            made = replace(member, number=child, record=record, artifact=record.artifact)
+            made = Member(child, record.params, {}, None, record.artifact, record)
             for _, values in confirm(self.plan, self.home, [made], tell):
                 known[str(child)] = values
             self.ledger.set_attr(CONFIRMED_KEY, known)
@@ -396,13 +418,20 @@ class Study:
         return [m for profile in (None, *(p.name for p in self.plan.profiles)) for m in self.front(profile)]
 
     def gc(self) -> int:
-        """Drop every file but those of the front, on every profile (and the ledger); returns the bytes freed.
+        """Drop every file but those of the front, on every profile, the checkpoints of stopped trials, and the ledger.
+
+        Returns:
+            The bytes freed.
 
         Raises:
             StudyError: A live driver is at work in the study's folder.
         """
+        from autokd.evaluation.cache import StageStore
+        from autokd.runners.early_stopping import resting_folders
+
         with driving(self.ledger, self.home):
-            return drop_rest(self.home, self._fronts())
+            resting = resting_folders(self.ledger.trials(), StageStore(self.home / "stages"))
+            return drop_rest(self.home, self._fronts(), resting)
 
 
 class Student:

@@ -203,6 +203,12 @@ def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("folder", str(facts["folder"])))
     if facts.get("duplicate_of") is not None:
         found.append(("same as", f"trial {facts['duplicate_of']}"))
+    notes = facts.get("notes") or {}
+    if facts.get("outcome") == "stopped" and notes.get("rung"):
+        after = f"after {notes['rung']['share']:.0%} of its training; `autokd finish` goes on with it"
+        found.append(("stopped", after))
+    if notes.get("continues") is not None:
+        found.append(("goes on with", f"trial {notes['continues']}"))
     if facts.get("parent") is not None:
         found.append(("trained on from", f"trial {facts['parent']}"))
     if origin := facts.get("notes", {}).get(RETIMED):

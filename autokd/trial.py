@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,8 @@ RECORD_KEY = "autokd:record"
 """Name of the one user attribute that holds a trial's JSON record."""
 RETIMED = "retimed"
 """Note of a trial whose student was trained by another study and only timed here."""
+CONTINUES = "continues"
+"""Note of a trial that goes on with the training of one that halving had stopped: that one's number."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 
@@ -135,6 +137,19 @@ class StageRecord:
     attempts: int = 1
 
 
+def merged(before: Sequence[StageRecord], after: Sequence[StageRecord]) -> tuple[StageRecord, ...]:
+    """The stages of an evaluation that rested at a rung and went on: each once, with what both parts spent on it."""
+    found = {(s.stage, s.key): s for s in before}
+    for s in after:
+        first = found.get((s.stage, s.key))
+        if first is not None:
+            spent = sum(part.cpu_s for part in (first, s) if not part.cached)
+            cached = first.cached and s.cached
+            s = replace(s, duration_s=first.duration_s + s.duration_s, cpu_s=spent, cached=cached)
+        found[s.stage, s.key] = s
+    return tuple(found.values())
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """Everything the ledger keeps of one evaluation beside parameters and objective values."""
@@ -172,6 +187,12 @@ class TrialRecord:
     def retimed(self) -> Mapping[str, Any] | None:
         """Where a student comes from that another study trained: ``study``, ``trial``, ``sha256`` of the file there."""
         found: Mapping[str, Any] | None = self.notes.get(RETIMED)
+        return found
+
+    @property
+    def continues(self) -> int | None:
+        """The stopped trial whose training this one went on with."""
+        found: int | None = self.notes.get(CONTINUES)
         return found
 
     @property

@@ -50,7 +50,7 @@ class Saved:
         train_cpu_s: CPU seconds of a typical trained trial, the median; ``None`` before the first.
         reused: Trials that found stages in the store.
         reused_cpu_s: What these stages had cost.
-        stopped: Trials that ended early by halving.
+        stopped: Trials that ended early by halving and were not continued since.
         stopped_cpu_s: What they would have cost more, by the typical trial; ``None`` before the first.
     """
 
@@ -77,6 +77,7 @@ def counted(frame: pd.DataFrame) -> pd.Series:
     ended = column(frame, "outcome").isin([Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED])
     # the child of `autokd finish` was asked for by no search; a ladder's rungs have parents and were
     own = column(frame, "parent").isna() | column(frame, "rung").notna()
+    own &= column(frame, "continues").isna()  # its candidate was counted when it was stopped
     return ended & own & column(frame, "began_training").eq(True) & ~column(frame, "retried").eq(True)
 
 
@@ -131,9 +132,13 @@ def seconds_left(spent: Sequence[Spent], frame: pd.DataFrame) -> float | None:
 def saved(frame: pd.DataFrame) -> Saved:
     """What early rejection, the store of stages and early stopping spared."""
     outcome, began = column(frame, "outcome"), column(frame, "began_training").eq(True)
-    trained = outcome.eq(Outcome.MEASURED) & began & column(frame, "stage_distill_s").notna()
+    continues = column(frame, "continues")
+    trained = outcome.eq(Outcome.MEASURED) & began & column(frame, "stage_distill_s").notna() & continues.isna()
     typical = float(frame.loc[trained, "cpu_s"].astype(float).median()) if trained.any() else None
-    stopped = frame[outcome.eq(Outcome.STOPPED)] if len(frame) else frame
+    candidate = continues.where(
+        continues.notna(), column(frame, "number")
+    )  # one that was continued since spared nothing
+    stopped = frame[outcome.eq(Outcome.STOPPED) & ~candidate.duplicated(keep="last")] if len(frame) else frame
     reused = column(frame, "saved_cpu_s").astype(float).fillna(0.0)
     return Saved(
         rejected=int((outcome.eq(Outcome.INFEASIBLE) & ~began & ~column(frame, "retimed").eq(True)).sum()),

@@ -19,7 +19,7 @@ PARAM = "params_"
 FACTS = {
     "number": "trial", "outcome": "outcome", "violation": "not met", "failed_stage": "failed in", "cause": "cause",
     "cpu_s": "CPU time (s)", "saved_cpu_s": "CPU time saved (s)", "begun": "begun", "ended": "ended",
-    "parent": "trained on from", "pruned": "pruned",
+    "parent": "trained on from", "continues": "goes on with", "pruned": "pruned",
 }  # fmt: skip
 """Columns of the frame that are no measurement and no parameter, as people read them; others are for programs."""
 HIDDEN = ("state", "feasible", "began_training", "retried")
@@ -77,7 +77,7 @@ def columns(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[Column
     found += [Column(str(c), str(c).removeprefix(PARAM), kind="parameter") for c in frame.columns if _is_param(c)]
     found += [
         Column(n, FACTS[n])
-        for n in ("pruned", "cpu_s", "saved_cpu_s", "begun", "ended", "parent")
+        for n in ("pruned", "cpu_s", "saved_cpu_s", "begun", "ended", "parent", "continues")
         if n in frame.columns
     ]
     for name in map(str, frame.columns):
@@ -131,7 +131,7 @@ def for_people(frame: pd.DataFrame, chosen: Sequence[Column]) -> pd.DataFrame:
             values = moments.dt.tz_convert(_here()).dt.tz_localize(None)
         elif c.factor != 1.0:
             values = values.astype(float) * c.factor
-        elif c.kind == "parameter" or c.source in ("number", "parent"):
+        elif c.kind == "parameter" or c.source in ("number", "parent", "continues"):
             values = whole(values)
         shown[c.shown] = values
     return pd.DataFrame(shown, index=frame.index)

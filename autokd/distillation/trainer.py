@@ -27,11 +27,17 @@ MAX_NORM = 5.0  # of the gradient
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did: its learning curve, samples seen, CPU seconds of this process (over all resumes)."""
+    """What a training did: its learning curve, samples seen of how many, CPU seconds (over all resumes)."""
 
     curve: tuple[CurvePoint, ...]
     samples: int
     cpu_s: float
+    total: int
+
+    @property
+    def done(self) -> bool:
+        """It came to its end; else it rests."""
+        return self.samples == self.total
 
 
 @dataclass
@@ -48,6 +54,10 @@ class _Progress:
     def cpu_s(self) -> float:
         return self.cpu_before + time.process_time() - self.started
 
+    def rests(self, samples: float, steps: int) -> bool:
+        """Whether the learning curve has a point at so many samples or later, and the training is not at its end."""
+        return self.step < steps and bool(self.curve) and self.curve[-1].samples >= samples
+
 
 def fit(
     model: nn.Module,
@@ -62,10 +72,14 @@ def fit(
     pace: Pace,
     device: str = "cpu",
     checkpoint: Path | None = None,
+    until: float | None = None,
     report: Callable[[CurvePoint], None] | None = None,
     to_input: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> FitResult:
     """Trains ``model`` in place for ``recipe.samples`` samples; leaves it in eval mode, on the CPU, contiguous.
+
+    With ``until`` it rests at the first point of the learning curve that is not before that share of the training; a later
+    call goes on from the checkpoint as if there had been no rest.
 
     Epoch e goes through view ``e % views.count`` in a seeded order; the teacher's output of a sample is that of the
     same view, so it belongs to the very pixels. All randomness is seeded and the caller's random state is left alone.
@@ -82,6 +96,7 @@ def fit(
         pace: Entered around every batch, training and validation alike.
         device: ``"cpu"`` or ``"cuda"``.
         checkpoint: File that keeps an interrupted training; ``fit`` goes on from it bit for bit. The caller removes it.
+        until: Share of the training in (0, 1) at which to rest; needs a checkpoint.
         report: Called with every new point of the learning curve; an exception it raises ends the training.
         to_input: Turns the raw batch into what the model reads, if that is not the raw batch.
 
@@ -94,6 +109,8 @@ def fit(
         raise ValueError(
             f"targets and views must be aligned, but got {len(targets)} targets and {views.size} positions"
         )
+    if until is not None and checkpoint is None:
+        raise ValueError("a training that rests must keep a checkpoint, but got none")
     _check_teacher(method, teacher)
     batch = max(1, min(recipe.batch_size, views.size))
     steps = max(1, round(recipe.samples / batch))
@@ -112,6 +129,9 @@ def fit(
         if checkpoint is not None:
             _resume(checkpoint, key, model, optimizer, now)
         saved, order = time.monotonic(), np.empty(0, dtype=np.int64)
+        rest = steps * batch if until is None else until * steps * batch - 1e-6
+        if now.rests(rest, steps):  # another training went on to here, or further
+            return FitResult(tuple(now.curve), now.step * batch, now.cpu_s(), steps * batch)
         while now.step < steps:
             epoch, within = divmod(now.step, per_epoch)
             if within == 0 or not len(order):
@@ -147,10 +167,13 @@ def fit(
                 now.counted = 0
                 if report is not None:
                     report(now.curve[-1])
+                if checkpoint is not None and now.rests(rest, steps):
+                    _save(checkpoint, key, model, optimizer, now)
+                    return FitResult(tuple(now.curve), now.step * batch, now.cpu_s(), steps * batch)
             if save and checkpoint is not None:
                 _save(checkpoint, key, model, optimizer, now)
                 saved = time.monotonic()
-        return FitResult(tuple(now.curve), steps * batch, now.cpu_s())
+        return FitResult(tuple(now.curve), steps * batch, now.cpu_s(), steps * batch)
 
 
 def _check_teacher(method: DistillationMethod, teacher: TeacherOutputs | None) -> None:

@@ -17,6 +17,8 @@ from autokd.files import folder_bytes, read_json, write_json
 from autokd.hardware.quiet import OnWait, never_mind
 
 RESULT = "result.json"
+CHECKPOINT = "checkpoint"
+"""What a stage that was interrupted, or rests, goes on from."""
 
 
 class StageStore:
@@ -33,6 +35,14 @@ class StageStore:
     def path(self, stage: str, key: str) -> Path:
         return self.folder / f"{stage}-{key[:40]}"
 
+    def work(self, stage: str, key: str) -> Path:
+        """Where work on an entry is done, or rests."""
+        return Path(f"{self.path(stage, key)}.work")
+
+    def resting(self, stage: str, key: str) -> bool:
+        """Whether work on an entry can be gone on with: its checkpoint is there, or another trial has finished it."""
+        return (self.work(stage, key) / CHECKPOINT).exists() or self.find(stage, key) is not None
+
     def find(self, stage: str, key: str) -> dict[str, Any] | None:
         """The result of a finished stage, or ``None``; a hit makes the entry young for :meth:`shrink`."""
         folder = self.path(stage, key)
@@ -48,7 +58,7 @@ class StageStore:
         final = self.path(stage, key)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked(FileLock(f"{final}.lock")):
-            work = Path(f"{final}.work")
+            work = self.work(stage, key)
             work.mkdir(exist_ok=True)
             yield work
 
@@ -70,7 +80,7 @@ class StageStore:
     def commit(self, stage: str, key: str, result: dict[str, Any]) -> Path:
         """Make the work folder of a key its entry."""
         final = self.path(stage, key)
-        work = Path(f"{final}.work")
+        work = self.work(stage, key)
         write_json(work / RESULT, result)
         os.replace(work, final)
         return final

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from autokd.errors import StudyError
+from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.pipeline import Evaluation
+from autokd.evaluation.pipeline import Evaluation, evaluate
 from autokd.evaluation.recipe import Teaching, make_method, make_teaching
 from autokd.evaluation.rungs import LR_SHARE, shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
-from autokd.trial import Candidate, Outcome, Stage, TrialRecord
+from autokd.trial import CONTINUES, Candidate, Outcome, Stage, TrialRecord
 
 
 def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> TrialRecord:
@@ -38,6 +38,24 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     run.notes["trained_on"] = samples
     run.ship(stored, shape, run.bits)
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True), parent=member.number)
+
+
+def finish_stopped(number: int, stopped: TrialRecord, parts: Parts, trial: TrialDir) -> TrialRecord:
+    """Go on with a trial that halving stopped, from its checkpoint to the end of its training; then measure it.
+
+    Raises:
+        StudyError: Its checkpoint was dropped.
+        StageFailure: A stage failed.
+    """
+    keys = [s.key for s in stopped.stages if s.stage == Stage.DISTILL]
+    if not keys or not parts.store.resting(Stage.DISTILL, keys[-1]):
+        mend = "`storage.max_gb` dropped it; `autokd gc` keeps those of stopped trials."
+        raise StudyError(f"the checkpoint of trial {number} must be in the stage store", "nothing", mend)
+    record = evaluate(stopped.candidate, parts, trial)
+    if record.outcome != Outcome.MEASURED:
+        raise StageFailure(record.failed_stage or Stage.DISTILL, record.cause or "error", record.detail or "")
+    first = number if stopped.continues is None else stopped.continues
+    return replace(record, notes={**record.notes, CONTINUES: first})
 
 
 def trained_stage(member: Member, parts: Parts) -> Stored:

@@ -5,38 +5,58 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from autokd.errors import Infeasible, StageFailure, StorageError
+from autokd.errors import Infeasible, Paused, StageFailure, StorageError
 from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
 from autokd.evaluation.rungs import Origin, climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
-from autokd.files import link, write_atomic, write_json
+from autokd.files import link, read_json, write_atomic, write_json
 from autokd.space import SearchSpace
-from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation
+from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation, merged
 
 INT8_LOSS = 0.01
 """Most accuracy that a rung's int8 file may lose against its float file."""
 
 
-def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir, origin: Origin | None = None) -> TrialRecord:
+def evaluate(
+    candidate: Candidate,
+    parts: Parts,
+    trial: TrialDir,
+    origin: Origin | None = None,
+    until: float | None = None,
+    before: Sequence[StageRecord] = (),
+) -> TrialRecord:
     """Take one candidate from parameters to measurements; on a ladder, from the trained weights of ``origin``.
 
-    Never raises for what a candidate did: infeasible and failed are outcomes.
+    Never raises for what a candidate did: infeasible, stopped and failed are outcomes.
+
+    Args:
+        candidate: What to evaluate.
+        parts: The study's parts.
+        trial: Its folder.
+        origin: Stage and key of the weights that a rung of a ladder goes on from.
+        until: Share of the training after which to rest: the outcome is ``stopped``, and the same call with a later share,
+            or none, goes on from the checkpoint.
+        before: What the evaluation spent before it rested.
 
     Raises:
         StorageError: The disk is full or read-only; the study must stop.
     """
-    run = Evaluation(parts, candidate, trial)
+    run = Evaluation(parts, candidate, trial, until, before)
     try:
         return climb(run, candidate.rung, origin) if candidate.rung else run.run()
     except Infeasible as end:
         return run.record(Outcome.INFEASIBLE, violations=end.violations)
+    except Paused as rest:
+        run.note_curve(rest.share)
+        run.notes["rung"] = {"share": until}
+        return run.record(Outcome.STOPPED)
     except StorageError:
         raise
     except Exception as end:
@@ -52,8 +72,17 @@ def evaluate(candidate: Candidate, parts: Parts, trial: TrialDir, origin: Origin
 class Evaluation:
     """The stages of one candidate, and what is known of it so far."""
 
-    def __init__(self, parts: Parts, candidate: Candidate, trial: TrialDir) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        candidate: Candidate,
+        trial: TrialDir,
+        until: float | None = None,
+        before: Sequence[StageRecord] = (),
+    ) -> None:
         self.parts, self.candidate, self.trial = parts, candidate, trial
+        self.until, self.before = until, before
+        self.compared = parts.plan.config.search.stop_early != "none"
         self.params: dict[str, ParamValue] = dict(candidate.params)
         self.measured: dict[str, Measurement] = {}
         self.began_training = False
@@ -72,6 +101,8 @@ class Evaluation:
 
         trained = self.teach(self.begin(shape, pruning, bits), shape, teaching)
         self.copy_curve(trained)
+        if self.compared:
+            self.note_curve()
         parent = trained
         if any(work.ratios(pruning).values()):
             tuning = replace(teaching, recipe=tuning_recipe(config.training, pruning, teaching.recipe))
@@ -102,11 +133,16 @@ class Evaluation:
         limits, profiles = screening.known_limits(parts.plan), screening.limited_profiles(parts.plan)
         screened = trial.stage(
             Stage.SCREEN,
-            lambda folder: screening.screen(folder, parts, shape, pruning, bits, limits, profiles, outline),
-            screening.screen_reads(parts.plan, pruning, bits, limits, profiles),
+            lambda folder: screening.screen(
+                folder, parts, shape, pruning, bits, limits, profiles, outline, self.compared
+            ),
+            screening.screen_reads(parts.plan, pruning, bits, limits, profiles, self.compared),
             root,
         )
         self._learn(screened)
+        if self.compared:
+            names = {o.name for o in parts.plan.objectives}
+            self.notes["screened"] = {name: m.value for name, m in self.measured.items() if name in names}
         self._refuse_what_cannot_fit()
         self.train_began()
         return root
@@ -116,7 +152,9 @@ class Evaluation:
         parts, trial = self.parts, self.trial
         return trial.stage(
             Stage.DISTILL,
-            lambda folder: work.distill(folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial),
+            lambda folder: work.distill(
+                folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial, self.until
+            ),
             work.distill_reads(parts, teaching),
             root,
         )
@@ -201,7 +239,7 @@ class Evaluation:
             rung=self.candidate.rung,
             parent=facts.pop("parent", self.candidate.rung.parent if self.candidate.rung else None),
             measurements=tuple(self.measured.values()),
-            stages=tuple(self.trial.records),
+            stages=merged(self.before, self.trial.records),
             began_training=self.began_training,
             artifact=str(self.artifact) if self.artifact else None,
             artifact_sha256=self.artifact_sha256,
@@ -237,6 +275,12 @@ class Evaluation:
         violations = self.violations(trained=False)
         if violations:
             raise Infeasible(violations)
+
+    def note_curve(self, done: float = 1.0) -> None:
+        """The learning curve so far, ``[share of the training, accuracy]`` a point: what halving compares candidates by."""
+        curve = read_json(self.trial.folder / "curve.json", [])
+        total = curve[-1]["samples"] / done if curve else 1
+        self.notes["curve"] = [[p["samples"] / total, p["validation_accuracy"]] for p in curve]
 
     def copy_curve(self, stored: Stored) -> None:
         """The learning curve, where people look for it."""

@@ -50,6 +50,7 @@ def screen(
     limits: Sequence[Constraint] = (),
     profiles: Sequence[HardwareProfile] | None = None,
     outline: nn.Module | None = None,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """The stage: a candidate's costs, as far as they are needed to see whether it fits.
 
@@ -62,13 +63,14 @@ def screen(
         limits: What must hold; what comes after the first clear violation is not looked at. Without limits everything is.
         profiles: Where to time; by default all of the study's.
         outline: The student's shapes, where somebody has them already.
+        whole: Of an int8 candidate every plan is timed although a limit is met: what it costs is compared with others.
     """
     wanted = parts.plan.profiles if profiles is None else profiles
     family = parts.plan.space.family
     try:
         with parts.pace():
             drawn = draw(parts, outline or parts.outline(family, shape), pruning)
-        found = Screening(parts, folder, wanted, limits).costs(drawn, bits)
+        found = Screening(parts, folder, wanted, limits, whole=whole).costs(drawn, bits)
         how = "sketch"
     except CannotSketch as reason:
         with parts.pace():
@@ -87,6 +89,7 @@ def screen_reads(
     bits: int,
     limits: Sequence[Constraint] = (),
     profiles: Sequence[HardwareProfile] | None = None,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """What the costs of an untrained candidate depend on beside its shape."""
     wanted = plan.profiles if profiles is None else profiles
@@ -95,7 +98,7 @@ def screen_reads(
         "bits": bits,
         "profiles": [asdict(p) for p in wanted],
         "limits": [str(c) for c in limits],
-    }
+    } | ({"whole": True} if whole else {})
 
 
 def known_limits(plan: Plan) -> list[Constraint]:
@@ -104,8 +107,10 @@ def known_limits(plan: Plan) -> list[Constraint]:
 
 
 def limited_profiles(plan: Plan) -> list[HardwareProfile]:
-    """The profiles that some such constraint is about."""
+    """The profiles that some such constraint is about; halving compares given the objectives' costs, so theirs as well."""
     names = {c.profile for c in known_limits(plan)}
+    if plan.config.search.stop_early != "none":
+        names |= {o.profile for o in plan.objectives}
     return [p for p in plan.profiles if p.name in names]
 
 
@@ -182,6 +187,7 @@ class Screening:
         profiles: Where to time.
         limits: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
         quick: Never rest with a brief timing.
+        whole: Time every int8 plan.
     """
 
     parts: Parts
@@ -189,6 +195,7 @@ class Screening:
     profiles: Sequence[HardwareProfile]
     limits: Sequence[Constraint] = ()
     quick: bool = False
+    whole: bool = False
 
     def costs(self, drawn: Sketch, bits: int) -> list[Measurement]:
         """In the order in which they were found out.
@@ -225,7 +232,7 @@ class Screening:
         size_open = self._violated(found) or self._violated(largest)
         if not self.profiles and not size_open:
             return found
-        timings = self._race(files, clock, stop=not size_open)
+        timings = self._race(files, clock, stop=not size_open and not self.whole)
         limit = min(m.value for m in timings.values()) * TIE
         best = min((plan for plan in timings if timings[plan].value <= limit), key=lambda plan: len(files[plan]))
         found = static_costs(len(files[best]), drawn.macs, drawn.params, plan=best)
@@ -266,7 +273,9 @@ class Screening:
     def _settled(self, file: Path, profile: HardwareProfile, brief: Measurement, **extra: Any) -> list[Measurement]:
         """The brief timing where it decides, else a quick one, which looks at the memory too."""
         memory = ("peak_memory_bytes", profile.name)
-        remembers = memory in {(c.metric, c.profile) for c in self.parts.plan.constraints}
+        plan = self.parts.plan
+        named = {(c.metric, c.profile) for c in plan.constraints}
+        remembers = memory in named | ({(o.metric, o.profile) for o in plan.objectives} if self.whole else set())
         near = bool(self._limits_of("latency_ms", profile)) and not (
             self._clearly(True, brief) or self._clearly(False, brief)
         )

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autokd.errors import Infeasible, StageFailure, StorageError
+from autokd.errors import Infeasible, Paused, StageFailure, StorageError
 from autokd.evaluation.cache import StageStore
 from autokd.files import digest, write_json
 from autokd.hardware.latency import timing_cpu_s
 from autokd.trial import Stage, StageRecord
 
+UNWRAPPED = (Infeasible, Paused, StorageError)
+"""What is no failure of a stage."""
 VERSION = 1
 """Part of every key: raised when a stage's code changes what it yields."""
 
@@ -69,6 +71,7 @@ class TrialDir:
 
         Raises:
             StageFailure: The stage failed, with its cause.
+            Paused: The stage rests; what it has done waits in its work folder.
             Infeasible: The stage refused the candidate.
             StorageError: The disk is full or read-only.
         """
@@ -84,12 +87,16 @@ class TrialDir:
                 value = self.store.find(stage.value, key)  # another trial may have finished it while we waited
                 if value is None:
                     cached = False
-                    value = compute(work)
+                    try:
+                        value = compute(work)
+                    except Paused as rest:
+                        self.records.append(StageRecord(stage.value, key, time.monotonic() - began, rest.cpu_s))
+                        raise
                     self.store.commit(stage.value, key, value)
                 else:
                     work.rmdir()
-        # A checkpointed stage knows what it spent before a crash; the process does not.
-        spent = float(value.get("cpu_s") or _cpu_s() - cpu)
+        # A checkpointed stage knows what it spent before a crash, and what was charged when it rested; the process does not.
+        spent = max(0.0, float(value.get("cpu_s") or _cpu_s() - cpu) - float(value.get("charged_cpu_s", 0.0)))
         self.records.append(StageRecord(stage.value, key, time.monotonic() - began, 0.0 if cached else spent, cached))
         return Stored(stage, key, self.store.path(stage.value, key), value)
 
@@ -111,7 +118,7 @@ class _Guard:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, Infeasible | StorageError):
+        if error is None or not isinstance(error, Exception) or isinstance(error, UNWRAPPED):
             return
         text = "".join(traceback.format_exception(error))
         if isinstance(error, StageFailure):

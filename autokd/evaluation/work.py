@@ -21,12 +21,14 @@ from autokd.deployment.export import export as export_file
 from autokd.deployment.verify import scores as file_scores
 from autokd.deployment.verify import verify as compare
 from autokd.distillation.trainer import FitResult, fit
+from autokd.errors import Paused
+from autokd.evaluation.cache import CHECKPOINT
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.metrics import quality
 from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.recipe import Teaching, make_method
 from autokd.evaluation.stages import Stored, TrialDir
-from autokd.files import digest, write_json
+from autokd.files import digest, read_json, write_json
 from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import METRICS
 from autokd.plan import Plan
@@ -131,12 +133,25 @@ def distill(
     student: nn.Module,
     teaching: Teaching,
     trial: TrialDir,
+    until: float | None = None,
 ) -> dict[str, Any]:
-    """Train the student with the teacher's cached outputs; goes on from its checkpoint after a crash."""
-    result = _fit(folder, parts, student, teaching, trial)
+    """Train the student with the teacher's cached outputs; goes on from its checkpoint after a crash, or after a rest.
+
+    Raises:
+        Paused: The share ``until`` of the training is done; the curve so far is in the trial's folder.
+    """
+    charged_file = folder / "charged.json"  # a later trial, or another's, that goes on from here pays the rest only
+    charged = float(read_json(charged_file, {}).get("cpu_s", 0.0))
+    result = _fit(folder, parts, student, teaching, trial, until)
+    curve = [asdict(p) for p in result.curve]
+    if not result.done:
+        write_json(trial.folder / "curve.json", curve)
+        write_json(charged_file, {"cpu_s": result.cpu_s})
+        raise Paused(result.samples / result.total, max(0.0, result.cpu_s - charged))
+    charged_file.unlink(missing_ok=True)
     save_file(_tensors(student), folder / "weights.safetensors")
-    write_json(folder / "curve.json", [asdict(p) for p in result.curve])
-    return {"samples": result.samples, "cpu_s": result.cpu_s}
+    write_json(folder / "curve.json", curve)
+    return {"samples": result.samples, "cpu_s": result.cpu_s, "charged_cpu_s": charged}
 
 
 def prune(
@@ -167,11 +182,12 @@ def _fit(
     student: nn.Module,
     teaching: Teaching,
     trial: TrialDir,
+    until: float | None = None,
 ) -> FitResult:
     recipe = teaching.recipe
     smoothing = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
     made = make_method(teaching.method, smoothing | dict(teaching.options))
-    checkpoint = folder / "checkpoint"
+    checkpoint = folder / CHECKPOINT
     if made.needs:  # a longer training than was planned goes through the cached views again
         recipe = replace(recipe, views=min(recipe.views, parts.bank_views(recipe.augment)))
 
@@ -190,9 +206,12 @@ def _fit(
         device=parts.device,
         pace=parts.pace,
         checkpoint=checkpoint,
+        until=until,
         report=report,
     )
-    for left_over in folder.glob("checkpoint*"):
+    if not result.done:
+        return result
+    for left_over in folder.glob(f"{CHECKPOINT}*"):
         left_over.unlink()
     student.to("cpu")
     return result

@@ -77,7 +77,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.stages import TrialDir
-        from autokd.trial import Candidate, Rung
+        from autokd.trial import Candidate, Rung, StageRecord
 
         torch.set_num_threads(threads)
         keep_freed()
@@ -98,7 +98,8 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
             folder = Path(job["folder"])
             candidate = Candidate(job["params"], Rung(**job["rung"]) if job.get("rung") else None)
             origin = tuple(job["origin"]) if job.get("origin") else None
-            record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin)
+            before = [StageRecord(**stage) for stage in job.get("before", ())]
+            record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin, job.get("until"), before)
             say({"number": job["number"], "record": record.to_json()})
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})

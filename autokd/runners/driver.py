@@ -25,8 +25,9 @@ from autokd.ledger import Ledger, record_of, storage_errors
 from autokd.outlook import watch_trials
 from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
+from autokd.runners.early_stopping import EarlyStopping
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import CONTINUES, Candidate, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
@@ -48,6 +49,10 @@ class Job:
     folder: Path
     origin: tuple[str, str] | None = None
     """Stage and key of the trained weights that the candidate's rung goes on from."""
+    rungs: tuple[float, ...] = ()
+    """Shares of the training after which it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
+    continues: int | None = None
+    """The stopped trial whose training it goes on with."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a worker needs, in plain values."""
@@ -58,6 +63,8 @@ class Job:
             "folder": str(self.folder),
             "rung": asdict(rung) if rung else None,
             "origin": self.origin,
+            "rungs": list(self.rungs),
+            "until": self.rungs[0] if self.rungs else None,
         }
 
 
@@ -69,6 +76,7 @@ class Tally:
     measured: int
     rejected: int
     failed: int
+    stopped: int
     running: int
     cpu_s: float
     wall_s: float
@@ -82,6 +90,7 @@ class Driver:
         plan: The study's plan.
         home: The study's folder.
         on_finish: Called after each trial with its number and record.
+        clock: Seconds from some moment on; a simulation has its own.
     """
 
     def __init__(
@@ -90,21 +99,24 @@ class Driver:
         plan: Plan,
         home: Path,
         on_finish: Callable[[int, TrialRecord], None] = lambda number, record: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ledger, self.plan, self.home, self.on_finish = ledger, plan, home, on_finish
+        self.ledger, self.plan, self.home, self.on_finish, self.clock = ledger, plan, home, on_finish, clock
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.known: dict[str, int] = {}
         walks = plan.config.search.strategy != "independent"
         self.size = math.inf if walks else plan.space.size()  # a ladder's rungs are no points of the space
-        self.counted = self.rejected = self.measured = self.failed = 0
+        self.counted = self.rejected = self.measured = self.failed = self.stopped = 0
+        self.resting: dict[int, TrialRecord] = {}
+        self.halving = EarlyStopping(plan, home) if plan.config.search.stop_early == "halving" else None
         self.cpu_s = 0.0
         self.violations: Counter[str] = Counter()
         self.failures_in_a_row: list[str] = []
         self.first_cause = ""
         self.reason: str | None = None
         self.fatal: AutokdError | None = None
-        self.began = time.monotonic()
+        self.began = self.clock()
         self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
         self.strategy = make_strategy(plan, ledger.attr(REFERENCE_KEY))
         trials = ledger.trials()
@@ -113,6 +125,8 @@ class Driver:
             if trial.state.is_finished():
                 self._count(trial.number, record_of(trial))
         self._recover(trials)
+        if self.halving is not None:
+            self.halving.begun(ledger.trials())
         self.failures_in_a_row = []  # a resumed study gets a fresh chance
         ledger.study.sampler = make_sampler(plan, len(trials))
 
@@ -128,11 +142,13 @@ class Driver:
                 trial = self._ask(at_random=in_a_row >= SAME_PROPOSALS)
                 candidate = Candidate(self.plan.space.suggest(trial), _rung_of(trial.user_attrs))
                 twin = self.known.get(candidate.key())
-                if twin is None or "retry_of" in trial.user_attrs:
+                continues = trial.user_attrs.get(CONTINUES) if self.halving is not None else None
+                if twin is None or continues is not None or "retry_of" in trial.user_attrs:
                     self.known[candidate.key()] = trial.number
                     self.strategy.begun(trial.number, candidate)
                     folder = self.home / "trials" / f"{trial.number:05d}"
-                    job = Job(trial.number, candidate, folder, self.strategy.origin(candidate))
+                    rungs = () if self.halving is None else self.halving.rungs(continues)
+                    job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), rungs, continues)
                     shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
                     self.running[trial.number] = (trial, job)
                     return job
@@ -146,6 +162,7 @@ class Driver:
     def _prepare_ask(self) -> bool:
         """Queue what the strategy wants, if it wants something of its own; ``False`` while it waits for running trials."""
         if isinstance(self.strategy, Independent):
+            self._continue_stopped()
             return True
         if self._queued():
             return True  # interrupted candidates come first
@@ -154,6 +171,13 @@ class Driver:
             assert move.rung is not None
             self.ledger.enqueue(_searched(move.params, self.plan), **{RUNG_KEY: asdict(move.rung)})
         return move is not None
+
+    def _continue_stopped(self) -> None:
+        """Queue a candidate that halving stopped and that deserves more by now."""
+        number = self.halving.to_continue() if self.halving is not None else None
+        record = None if number is None else record_of(self.ledger.trials()[number])
+        if record is not None:
+            self.ledger.enqueue(_searched(record.params, self.plan), **{CONTINUES: number})
 
     def finished(self) -> str | None:
         """Why no more trials are begun, or ``None``."""
@@ -186,13 +210,14 @@ class Driver:
     @property
     def wall_s(self) -> float:
         """Seconds of searching, over all resumes."""
-        return self.wall_before + time.monotonic() - self.began
+        return self.wall_before + self.clock() - self.began
 
     def tally(self) -> Tally:
         with self.lock:
             return Tally(
-                self.counted, self.measured, self.rejected, self.failed, len(self.running), self.cpu_s, self.wall_s
-            )
+                self.counted, self.measured, self.rejected, self.failed, self.stopped, len(self.running),
+                self.cpu_s, self.wall_s,
+            )  # fmt: skip
 
     def _reserved(self) -> bool:
         """Every running trial may begin training: no more are begun than the budget has room for."""
@@ -227,6 +252,14 @@ class Driver:
 
     # ------------------------------------------------------------------------------------------ telling
 
+    def goes_on(self, job: Job, record: TrialRecord) -> bool:
+        """Whether a trial that rests at a rung of its training goes on; else its record is its outcome."""
+        with self.lock:
+            if record.outcome != Outcome.STOPPED or self.halving is None or job.number not in self.running:
+                return False
+            self.resting[job.number] = record
+            return self.halving.goes_on(job.number if job.continues is None else job.continues, record)
+
     def complete(self, job: Job, record: TrialRecord) -> None:
         """Tell the outcome of a job."""
         with self.lock:
@@ -248,7 +281,9 @@ class Driver:
             for number in list(self.running):
                 trial, job = self.running.pop(number)
                 params, rung = dict(job.candidate.params), job.candidate.rung
-                record = TrialRecord(Outcome.INTERRUPTED, params, folder=str(job.folder), rung=rung)
+                rested = self.resting.get(number)
+                stages = rested.stages if rested else ()  # paid, whatever becomes of the rest
+                record = TrialRecord(Outcome.INTERRUPTED, params, stages=stages, folder=str(job.folder), rung=rung)
                 self._finish(trial, record)
                 self._requeue(number, record, trial.user_attrs)
             self.ledger.set_attr("autokd:wall_s", self.wall_s)
@@ -269,12 +304,15 @@ class Driver:
                 record = replace(record, outcome=Outcome.FAILED, failed_stage="measure", cause="error", detail=detail)
             else:
                 values = [float(v) for v in found.values() if v is not None]
+        self.resting.pop(trial.number, None)
+        if self.halving is not None and CONTINUES in (attrs := trial.user_attrs):
+            record = replace(record, notes={**record.notes, CONTINUES: attrs[CONTINUES]})
         known = {c: record.value(c.name) for c in self.plan.constraints}
         constraints = {str(c): c.violation(v) for c, v in known.items() if v is not None}
         self.ledger.finish(trial, record, values, constraints)
         self._count(trial.number, record)
         if record.outcome == Outcome.MEASURED:
-            moment = self.searched_before + time.monotonic() - self.began
+            moment = self.searched_before + self.clock() - self.began
             self.gain.observe(moment, values if not record.violations else None)
         self.on_finish(trial.number, record)
 
@@ -283,9 +321,12 @@ class Driver:
             return
         if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
             self.known.setdefault(record.candidate.key(), number)
+        if self.halving is not None:
+            self.halving.tell(number, record)
         if record.retimed:  # given, not asked for: it costs nothing of the budget, and nobody rejected it
             return
         self.strategy.tell(number, record)
+        self.stopped += record.outcome == Outcome.STOPPED
         self.counted += counts(record)
         # One that fails before training costs no budget either: without a bound on these a search would never end.
         stillborn = record.outcome == Outcome.FAILED and not record.began_training
@@ -349,7 +390,8 @@ class Driver:
         record = TrialRecord.from_json(json.dumps(left)) if left else None
         rung = _rung_of(frozen.user_attrs)
         if record is not None and record.candidate.key() == Candidate(params, rung).key():
-            return record
+            # at a rung nobody knows what was decided: it is asked again, and what was spent stays paid
+            return replace(record, outcome=Outcome.INTERRUPTED) if record.outcome == Outcome.STOPPED else record
         return TrialRecord(Outcome.INTERRUPTED, params, folder=str(folder), rung=rung)
 
     def _requeue(self, number: int, record: TrialRecord, attrs: Mapping[str, Any]) -> None:
@@ -357,8 +399,9 @@ class Driver:
         params = _searched(self._asked(number, record), self.plan)
         rung = {RUNG_KEY: asdict(record.rung)} if record.rung else {}
         second = {SECOND: True} if record.outcome == Outcome.FAILED or SECOND in attrs else {}
+        more = {CONTINUES: attrs[CONTINUES]} if CONTINUES in attrs else {}
         if params:
-            self.ledger.enqueue(params, retry_of=number, **second, **rung)
+            self.ledger.enqueue(params, retry_of=number, **second, **rung, **more)
 
     def _asked(self, number: int, record: TrialRecord) -> Mapping[str, Any]:
         """The parameters a candidate was queued with: on a ladder the root's, though the record tells its own."""
@@ -371,12 +414,14 @@ class Driver:
 def counts(record: TrialRecord) -> bool:
     """Whether a trial counts towards ``budget.trials``: it began training, or found its training in the store.
 
-    The child that ``autokd finish`` adds does not: no search asked for it.
+    The child that ``autokd finish`` adds does not: no search asked for it. Nor does one that goes on with a stopped trial:
+    its candidate was counted when it was stopped.
     """
     return (
         record.began_training
         and (record.parent is None or record.rung is not None)
         and record.retimed is None
+        and record.continues is None
         and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
         and not record.notes.get("retried")
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -19,7 +19,7 @@ import psutil
 
 from autokd.errors import StageFailure, StorageError
 from autokd.files import read_json, write_atomic
-from autokd.trial import Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import Outcome, ParamValue, Rung, StageRecord, TrialRecord
 
 START_S = 180.0
 """Longest time a worker may take to import torch and open the data on a slow disk."""
@@ -94,7 +94,8 @@ class Evaluator:
             if not isinstance(ready, dict):
                 return ready
         self._send(job)
-        return self._wait(self.limits.trial_s)
+        rested_s = sum(stage["duration_s"] for stage in job.get("before", ()))
+        return self._wait(max(0.0, self.limits.trial_s - rested_s))
 
     def close(self) -> None:
         """End the worker and its children, now."""
@@ -192,6 +193,14 @@ class Evaluator:
         return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"
 
 
+def going_on(job: Mapping[str, Any], record: TrialRecord) -> dict[str, Any]:
+    """The job that goes on with one that rested at a rung, as far as the next rung."""
+    reached = record.notes["rung"]["share"]
+    rungs = [share for share in job["rungs"] if share > reached]
+    before = [asdict(stage) for stage in record.stages]
+    return {**job, "rungs": rungs, "until": rungs[0] if rungs else None, "before": before}
+
+
 def lost_record(job: Mapping[str, Any], cause: str, detail: str) -> TrialRecord:
     """The record of a job whose worker could not write one; its progress file says how far it came."""
     folder = Path(job["folder"])
@@ -208,6 +217,7 @@ def lost_record(job: Mapping[str, Any], cause: str, detail: str) -> TrialRecord:
         cause=cause,
         detail=detail,
         folder=str(folder),
+        stages=tuple(StageRecord(**stage) for stage in job.get("before", ())),
     )
 
 

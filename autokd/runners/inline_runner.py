@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autokd.errors import StorageError
-from autokd.runners.driver import Driver
+from autokd.runners.driver import Driver, Job
+from autokd.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from autokd.evaluation.parts import Parts
 
 
 class InlineRunner:
@@ -14,15 +19,13 @@ class InlineRunner:
     def run(self, driver: Driver, home: Path, concurrency: int) -> None:
         """Run until the driver has no more jobs."""
         from autokd.evaluation.parts import Parts
-        from autokd.evaluation.pipeline import evaluate
-        from autokd.evaluation.stages import TrialDir
         from autokd.evaluation.threads import torch_threads
 
         parts = Parts.open(home)
         try:
             with torch_threads(driver.plan.config.resources.cpus_per_trial):
                 while (job := driver.next()) is not None:
-                    driver.complete(job, evaluate(job.candidate, parts, TrialDir(job.folder, parts.store), job.origin))
+                    driver.complete(job, _evaluate(job, parts, driver))
         except StorageError as error:
             driver.give_up(error)
         finally:
@@ -30,3 +33,18 @@ class InlineRunner:
             driver.interrupt_all()
         if driver.fatal:
             raise driver.fatal
+
+
+def _evaluate(job: Job, parts: Parts, driver: Driver) -> TrialRecord:
+    """From rung to rung, as far as the driver wants it."""
+    from autokd.evaluation.pipeline import evaluate
+    from autokd.evaluation.stages import TrialDir
+
+    record = None
+    for until in (*job.rungs, None):
+        before = record.stages if record else ()
+        record = evaluate(job.candidate, parts, TrialDir(job.folder, parts.store), job.origin, until, before)
+        if not driver.goes_on(job, record):
+            break
+    assert record is not None
+    return record

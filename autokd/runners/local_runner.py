@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autokd.errors import AutokdError
 from autokd.runners.driver import Driver
-from autokd.runners.evaluator import Evaluator, Limits
+from autokd.runners.evaluator import Evaluator, Limits, going_on
 from autokd.runners.limits import limits_of
 
 POLL_S = 0.1
@@ -55,7 +55,11 @@ def _work(driver: Driver, home: Path, limits: Limits, stopping: threading.Event)
                     return
                 time.sleep(POLL_S)  # the budget is reserved by trials that may yet be rejected
                 continue
-            record = evaluator.evaluate(job.to_dict())
+            asked = job.to_dict()
+            record = evaluator.evaluate(asked)
+            while record is not None and driver.goes_on(job, record):
+                asked = going_on(asked, record)
+                record = evaluator.evaluate(asked)
             if record is None:
                 return
             driver.complete(job, record)

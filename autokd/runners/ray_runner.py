@@ -28,9 +28,11 @@ from ray.exceptions import AuthenticationError
 from autokd.errors import HardwareError, StorageError
 from autokd.plan import Plan
 from autokd.runners.driver import Driver
-from autokd.runners.evaluator import Evaluator
+from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
+from autokd.runners.ray_scheduler import LedgerScheduler
 from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSearcher
+from autokd.trial import Outcome
 
 HOME_KEY = "autokd_home"
 LIMITS_KEY = "autokd_limits"
@@ -38,7 +40,11 @@ REACH_S = 10.0
 
 
 class Trainable(tune.Trainable):
-    """One candidate a step: hands the job to the actor's worker process and returns its record."""
+    """One candidate: hands the job to the actor's worker process and returns its record.
+
+    A step is the training between two rungs of halving; without rungs there is one. A record with the outcome ``stopped``
+    is that of a candidate which rests at a rung: the next step goes on, if the scheduler lets it come.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self.evaluator: Evaluator | None = None
@@ -52,6 +58,9 @@ class Trainable(tune.Trainable):
             record = self.evaluator.evaluate(self.job)
         except StorageError as error:
             return {"done": True, FATAL_KEY: [error.law, str(error.value), error.mend]}
+        if record is not None and record.outcome == Outcome.STOPPED:
+            self.job = going_on(self.job, record)
+            return {"done": False, RECORD_KEY: record.to_json()}
         return {"done": True, RECORD_KEY: record.to_json() if record else ""}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -90,6 +99,7 @@ class RayRunner:
                 tune.with_resources(Trainable, {k: v for k, v in bundle.items() if v}),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
+                    scheduler=LedgerScheduler(searcher),
                     num_samples=-1,
                     max_concurrent_trials=concurrency,
                     reuse_actors=True,

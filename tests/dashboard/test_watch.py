@@ -91,6 +91,23 @@ def test_what_was_not_spent(make: Make, open_page: Open) -> None:
     assert shown["By early stopping"] == "about 1.0 s of CPU"
 
 
+def test_a_stopped_trial_that_was_continued_spared_nothing_and_counts_once() -> None:
+    row = {
+        "began_training": True,
+        "parent": None,
+        "rung": None,
+        "retried": False,
+        "stage_distill_s": 1.0,
+        "saved_cpu_s": 0.0,
+    }
+    rows = [(0, "measured", 2.0, None), (1, "stopped", 0.5, None), (2, "stopped", 0.5, None), (3, "measured", 1.5, 1)]
+    names = ("number", "outcome", "cpu_s", "continues")
+    frame = pd.DataFrame([dict(zip(names, r, strict=True)) | row for r in rows], dtype=object)
+    spared = progress.saved(frame)
+    assert (spared.stopped, spared.stopped_cpu_s, spared.train_cpu_s) == (1, 1.5, 2.0)
+    assert progress.counted(frame).tolist() == [True, True, True, False]
+
+
 def test_failures_are_named(make: Make, open_page: Open) -> None:
     make()
     app = open_page("watch")

@@ -212,6 +212,33 @@ def test_interrupted_and_resumed_is_bit_identical(
     assert [f.name for f in file.parent.iterdir()] == [file.name]
 
 
+def test_a_training_that_rests_and_goes_on_is_bit_identical(digits: Digits, tmp_path: Path) -> None:
+    whole, file = net(), tmp_path / "checkpoint"
+    straight = fit(whole, digits, SHORT)
+    resting = net()
+    third = fit(resting, digits, SHORT, checkpoint=file, until=1 / 3)
+    assert not third.done and third.total == straight.samples and straight.done
+    shares = [p.samples / third.total for p in third.curve]
+    assert shares[-1] >= 1 / 3 and all(share < 1 / 3 for share in shares[:-1])
+    again = fit(net(seed=5), digits, SHORT, checkpoint=file, until=1 / 3)  # asked for what is done: nothing is trained
+    assert again.curve == third.curve and not again.done
+    later = fit(net(seed=6), digits, SHORT, checkpoint=file, until=0.8)
+    assert not later.done and len(later.curve) > len(third.curve)
+    model = net(seed=7)
+    done = fit(model, digits, SHORT, checkpoint=file)
+    assert done.done and weights(model) == weights(whole)
+    assert [p.validation_accuracy for p in done.curve] == [p.validation_accuracy for p in straight.curve]
+
+
+def test_a_rest_after_the_last_point_is_the_end(digits: Digits, tmp_path: Path) -> None:
+    assert fit(net(), digits, SHORT, checkpoint=tmp_path / "checkpoint", until=0.9999).done
+
+
+def test_a_rest_needs_a_checkpoint(digits: Digits) -> None:
+    with pytest.raises(ValueError, match="must keep a checkpoint"):
+        fit(net(), digits, SHORT, until=0.5)
+
+
 def test_resume_does_only_the_rest(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "SAVE_GAP_S", -1.0)
     file = tmp_path / "c"
