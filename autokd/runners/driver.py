@@ -26,12 +26,10 @@ from autokd.outlook import watch_trials
 from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import RUNG_KEY, Candidate, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
-RUNG_KEY = "autokd:rung"
-"""Attribute of a trial that is a step of a ladder: the rung, in plain values."""
 SECOND = "second_try"
 """Attribute of a trial whose candidate was lost once before."""
 REJECTIONS_PER_TRIAL = 50
@@ -92,6 +90,7 @@ class Driver:
         on_finish: Callable[[int, TrialRecord], None] = lambda number, record: None,
     ) -> None:
         self.ledger, self.plan, self.home, self.on_finish = ledger, plan, home, on_finish
+        self.on_begin: Callable[[int], None] = lambda number: None
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.known: dict[str, int] = {}
@@ -135,6 +134,7 @@ class Driver:
                     job = Job(trial.number, candidate, folder, self.strategy.origin(candidate))
                     shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
                     self.running[trial.number] = (trial, job)
+                    self.on_begin(trial.number)
                     return job
                 in_a_row += 1
                 duplicate = TrialRecord(
@@ -176,6 +176,12 @@ class Driver:
         """What the next seconds of search are expected to add; cheap, and the same until a student is measured."""
         with self.lock:
             return self.gain.expected(window_s)
+
+    def doing(self) -> list[str]:
+        """What runs now, where a strategy has words for it: ``trial 12 narrow of 9``."""
+        with self.lock:
+            found = [(number, self.strategy.named(job.candidate)) for number, (_, job) in self.running.items()]
+        return [f"trial {number} {name}" for number, name in found if name]
 
     @property
     def overdue(self) -> bool:

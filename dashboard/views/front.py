@@ -11,7 +11,7 @@ from autokd.dashboard import limits, picking, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
-from autokd.figures import GREY, axes, front_figure, label
+from autokd.figures import GREY, axes, front_figure, label, with_lineage
 from autokd.figures.front import MOST
 from autokd.objectives import Objective, metric_of
 from autokd.results import CONFIRMED_KEY
@@ -84,6 +84,8 @@ def chart_choices(view: View) -> tuple[tuple[Objective, ...], str | None, bool]:
     ways = colours(view, stated)
     way = three.selectbox("Colour by", list(ways), key=f"colour {view.name}")
     others = four.toggle("Rejected", key=f"rejected {view.name}", help="Also infeasible, stopped and failed trials.")
+    if view.lineage.has_ladders:
+        four.toggle("Lineage", key=f"lineage {view.name}", help="Arrows from parent to child, coloured by root.")
     if across == up:
         st.info("Both axes show the same\\. The front is that of the study's objectives\\.")
         return stated, ways[way], others
@@ -160,6 +162,8 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
 
     figure = view.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
     figure = type(figure)(figure)  # the ring is this session's
+    if st.session_state.get(f"lineage {view.name}") and view.lineage.has_ladders:
+        figure = with_lineage(figure, rows, goals, view.lineage)
     chosen = rows[rows["number"] == view.chosen]
     x, y = axes(goals)
     ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 2}}
@@ -194,7 +198,7 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
 
 def table(view: View, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
     """The front's numbers; choosing a row chooses its student."""
-    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {})
+    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {}, view.lineage)
     numbers = front["number"].astype(int).tolist()
     key = f"table {view.name} {numbers}"  # a row chosen in a table that has changed since would be another student
 
