@@ -133,6 +133,14 @@ class Lineage:
         step = self.steps.get(number)
         return step.kind if step else ""
 
+    def families(self) -> dict[int, list[int]]:
+        """Every root with all that descends from it, itself included, in order."""
+        found: dict[int, list[int]] = {root: [] for root in self.roots()}
+        for number in self.steps:
+            if (root := self.root(number)) in found:
+                found[root].append(number)
+        return found
+
     def word(self, number: int) -> str:
         """``root``, ``train``, ``narrow``, ``refine`` or ``finish``; empty for an ordinary trial."""
         step = self.steps.get(number)
@@ -198,13 +206,9 @@ class Lineage:
             gain: Hypervolume that a trial added when it came.
             cpu_s: CPU seconds of a trial.
         """
-        families: dict[int, list[int]] = {root: [] for root in self.roots()}
-        for number in self.steps:
-            families.setdefault(self.root(number), []).append(number)
         return [
             Worth(root, len(family), sum(map(gain, family)), sum(map(cpu_s, family)))
-            for root, family in families.items()
-            if self.steps[root].kind == ROOT
+            for root, family in self.families().items()
         ]
 
 

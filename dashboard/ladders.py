@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -39,8 +39,8 @@ def worth_table(
     reference: Sequence[float] | None,
     front: Collection[int],
 ) -> pd.DataFrame:
-    """One row a root: ``root``, ``rungs``, ``on the front``, ``hypervolume gained``, ``CPU time (s)``, ``gain per CPU second``,
-    ``shape``, that of the root where roots differ.
+    """One row a root: ``root``, ``state``, ``rungs``, ``on the front``, ``hypervolume gained``, ``CPU time (s)``, ``gain per CPU
+    second``, ``differs in``, its parameters where roots differ.
 
     Args:
         frame: Every finished trial; columns of :attr:`autokd.reader.TrialReader.frame`.
@@ -53,20 +53,26 @@ def worth_table(
     spent = dict(zip(frame["number"].astype(int), frame["cpu_s"].astype(float), strict=True))
     shapes = root_shapes(frame, lineage)
     tops = Counter(lineage.root(n) for n in front)
-    known = reference is not None
+    known, families = reference is not None, lineage.families()
     rows = [
         {
             "root": w.root,
+            "state": state({lineage.kind(n) for n in families[w.root]}),
             "rungs": w.rungs,
             "on the front": tops[w.root],
             "hypervolume gained": w.gain if known else None,
             "CPU time (s)": w.cpu_s,
             "gain per CPU second": w.rate if known else None,
-            "shape": shapes.get(w.root, ""),
+            "differs in": shapes.get(w.root, ""),
         }
         for w in lineage.worth(lambda n: gained.get(n, 0.0), lambda n: spent.get(n, 0.0))
     ]
     return pd.DataFrame(rows)
+
+
+def state(kinds: Collection[str]) -> str:
+    """How far a root's ladder came, by the kinds of its rungs: ``raced``, ``trained to the end``, or ``walked down``."""
+    return "walked down" if NARROW in kinds else "trained to the end" if TRAIN in kinds else "raced"
 
 
 def root_shapes(frame: pd.DataFrame, lineage: Lineage) -> dict[int, str]:
@@ -91,17 +97,21 @@ def story(lineage: Lineage) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else ""
 
 
-def steps_table(frame: pd.DataFrame, lineage: Lineage, chosen: int, goals: Sequence[Objective]) -> pd.DataFrame:
-    """A student's way, one row a trial from the root to it: ``trial``, ``what``, each goal, ``cut for it`` and about what share of
-    its channels each group kept since the root.
+def steps_table(
+    frame: pd.DataFrame, lineage: Lineage, chosen: int, goals: Sequence[Objective], widths: Mapping[int, str]
+) -> pd.DataFrame:
+    """A student's way, one row a trial from the root to it: ``trial``, ``what``, each goal, ``cut for it``, ``channels``.
 
     Args:
         frame: Every finished trial.
         lineage: Of these trials.
         chosen: The student.
         goals: What is shown of each step; a dash where it was not measured.
+        widths: Channels of every block, by trial. Without any the last column is about what share of its channels each prune
+            group kept since the root.
     """
     at = {int(n): i for i, n in enumerate(frame["number"].to_numpy())}
+    shown = "channels" if any(widths.get(s.number) for s in lineage.path(chosen)) else "channels left, about"
     rows = []
     for step in lineage.path(chosen):
         row = frame.iloc[at[step.number]] if step.number in at else None
@@ -111,17 +121,11 @@ def steps_table(frame: pd.DataFrame, lineage: Lineage, chosen: int, goals: Seque
             else number(float(row[o.name]), metric_of(o.metric).unit)
             for o in goals
         }
-        rows.append(
-            {
-                "trial": step.number,
-                "what": lineage.word(step.number) or "trained",
-                **told,
-                "cut for it": "; ".join(map(cut_text, step.cuts)),
-                "channels left, about": left_words(lineage.left(step.number)),
-            }
-        )
+        left = widths.get(step.number, "") if shown == "channels" else left_words(lineage.left(step.number))
+        done = {"cut for it": "; ".join(map(cut_text, step.cuts)), shown: left}
+        rows.append({"trial": step.number, "what": lineage.word(step.number) or "trained", **told, **done})
     table = pd.DataFrame(rows)
-    return table.drop(columns=[c for c in ("cut for it", "channels left, about") if not table[c].any()])
+    return table.drop(columns=[c for c in ("cut for it", shown) if not table[c].any()])
 
 
 def _whole(value: object) -> object:

@@ -93,7 +93,7 @@ def path_figure(frame: pd.DataFrame, objectives: Sequence[Objective], lineage: L
     figure = go.Figure(layout=layout(xaxis=axis(x), yaxis=axis(y), showlegend=False, clickmode="event+select"))
     figure.add_scatter(
         x=rows[x.name], y=rows[y.name], mode="lines+markers+text", line={"color": GREY, "width": 1.2},
-        text=named, textposition="top center", customdata=[[s.number] for s in steps],
+        text=named, textposition="top center", cliponaxis=False, customdata=[[s.number] for s in steps],
         marker={"color": OKABE_ITO[0], "size": [13 if f else 9 for f in last],
                 "line": {"color": GREY, "width": [2 if f else 0 for f in last]}},
         hovertext=texts, hovertemplate="%{hovertext}<extra></extra>",

@@ -175,6 +175,8 @@ def facts(view: View, member: Member) -> None:
         st.dataframe(
             texts.params_table(member.params), hide_index=True, height="content", alt="Parameters of the student"
         )
+        if view.lineage.left(member.number):
+            st.caption("Widths are those of its root, before cuts; the picture above has the channels that are left\\.")
 
 
 # ------------------------------------------------------------------------------------------------- how it learned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import ladders
+from autokd.dashboard import evidence, ladders
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import path_figure
@@ -27,12 +27,15 @@ def lineage(view: View, number: int) -> None:
         return
     goals = list(view.objectives)
     goals += [o for o in (Objective("maximize", "accuracy"),) if o.name not in {g.name for g in goals}]
-    left, right = st.columns([2, 1])
-    with left:
-        steps(view, number, ladders.steps_table(view.frame, found, number, goals))
-    with right:
-        if len(view.objectives) > 1:
-            picture(view, number, view.measured())
+    widths = {s.number: channels(view, s.number) for s in path}
+    steps(view, number, ladders.steps_table(view.frame, found, number, goals, widths))
+    if len(view.objectives) > 1:
+        picture(view, number, view.measured())
+
+
+def channels(view: View, number: int) -> str:
+    """Output channels of every block of a student, in order: ``16-32-64-10``; empty where its folder does not say."""
+    return "-".join(str(b.outputs) for b in evidence.blocks(view.folder(number)) if b.kind != "resize")
 
 
 def steps(view: View, number: int, table: pd.DataFrame) -> None:
@@ -49,7 +52,8 @@ def steps(view: View, number: int, table: pd.DataFrame) -> None:
         alt="The student's ancestors from the root to it",
     )  # fmt: skip
     st.caption(
-        "Each row goes on with the weights of the one above it\\. Choose a row, or click a point, to look at that ancestor\\."
+        "Each row goes on with the weights of the one above it; channels are those of every block, in order\\. Choose a row, or "
+        "click a point, to look at that ancestor\\."
     )
 
 
@@ -64,5 +68,5 @@ def picture(view: View, number: int, measured: pd.DataFrame) -> None:
 
     st.plotly_chart(
         path_figure(measured, view.objectives, view.lineage, number), key=key, on_select=clicked, selection_mode="points",
-        height=340, config={"displaylogo": False}, alt="The student and its ancestors by cost and quality",
+        height=300, config={"displaylogo": False}, alt="The student and its ancestors by cost and quality",
     )  # fmt: skip

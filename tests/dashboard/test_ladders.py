@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import autokd
-from autokd.dashboard import insight, ladders
+from autokd.dashboard import beside, insight, ladders
 from autokd.figures import front_figure, path_figure, with_lineage
 from autokd.lineage import Lineage, Step
 from autokd.objectives import Objective
@@ -118,10 +118,26 @@ def test_a_student_s_way_down_and_back_up(make: Make, open_page: Open) -> None:
     table = next(d.value for d in app.dataframe if "what" in d.value)
     assert table["trial"].tolist() == [0, 2, 3, 4] and table["what"].tolist() == ["root", "train", "narrow", "narrow"]
     assert table["cut for it"].tolist() == ["", "", "1: -50% channels", "1: -50% channels; stem: -25% channels"]
+    assert table["channels"].tolist() == ["8-8-10"] * 4  # of the blocks that the fixture describes
     assert table["latency (cpu_1_thread)"].tolist() == ["10.0 µs", "30.0 µs", "40.0 µs", "50.0 µs"]
     assert "no other trial differs from it in one part alone" in words(app)
     app.selectbox(key="pick digits ").set_value(3).run()
     assert "From it descend trial 4, trial 5." in words(app) and not app.exception
+
+
+def test_without_folders_a_way_says_about_what_is_left(make: Make) -> None:
+    frame = frame_of(make(students=6, ladder=True))
+    table = ladders.steps_table(frame, Lineage.of_frame(frame), 4, GOALS, {})
+    assert table["channels left, about"].tolist() == ["", "", "1=50%", "stem=75% 1=25%"]
+
+
+def test_rungs_side_by_side_differ_by_their_lineage(make: Make) -> None:
+    study = make(students=6, ladder=True)
+    members = [m for m in study.members() if m.number in (3, 5)]
+    table = beside.params(members, study.lineage()).set_index("parameter")
+    assert table.loc["lineage", "trial 3"] == "narrow of 2, root 0" and table.loc["lineage", ""] == beside.DIFFERS
+    assert table.loc["channels left, about", "trial 5"] == "1=50%"
+    assert "lineage" not in beside.params(members)["parameter"].tolist()
 
 
 def test_the_picture_of_a_way(make: Make) -> None:
@@ -161,6 +177,7 @@ def test_watch_tells_what_each_ladder_brought(make: Make, open_page: Open) -> No
     table = next(d.value for d in app.dataframe if "gain per CPU second" in d.value)
     told = study.status()["ladders"]
     assert table["root"].tolist() == [w["root"] for w in told] == [0, 1]
+    assert table["state"].tolist() == ["walked down", "raced"]
     assert table["rungs"].tolist() == [w["rungs"] for w in told] == [5, 1]
     assert table["on the front"].tolist() == [4, 1]
     assert table["hypervolume gained"].tolist() == pytest.approx([w["gain"] for w in told])
