@@ -141,8 +141,7 @@ def test_a_lineage_is_drawn_and_walked_up(page: Any, served: tuple[Study, str]) 
     wait_for(page, "from root 0")
     page.get_by_role("link", name="Look at this student closely").click()
     wait_for(page, "Trial 4: narrow of 3, root 0.")
-    # the way down is the picture whose points are named; its first point is the root
-    way = page.locator(".js-plotly-plot", has=page.locator(".textpoint")).locator(".points path").first
-    way.wait_for(state="attached", timeout=20_000)
-    click(page, way)
+    root = page.locator(".st-key-path-of-digits-4 .points path").first
+    root.wait_for(state="attached", timeout=20_000)
+    click(page, root)
     wait_for(page, "Trial 0: root.")
