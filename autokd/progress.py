@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from autokd.study import Study
 
 
+MOST_DOING = 3
+"""Trials of ladders that the progress line names."""
+
+
 class Watcher(Protocol):
     """Is told what a search does."""
 
@@ -37,6 +41,10 @@ class Watcher(Protocol):
 
     def begin(self, driver: Driver, study: Study) -> None: ...
 
+    def begun(self, number: int) -> None:
+        """A trial was begun."""
+        ...
+
     def trial(self, number: int, record: TrialRecord) -> None: ...
 
     def end(self) -> None: ...
@@ -48,6 +56,8 @@ class Silent:
     def tell(self, text: str, share: float | None) -> None: ...
 
     def begin(self, driver: Driver, study: Study) -> None: ...
+
+    def begun(self, number: int) -> None: ...
 
     def trial(self, number: int, record: TrialRecord) -> None: ...
 
@@ -116,6 +126,10 @@ class Bar:
         else:
             self._line(f"search: {self._story()}")
 
+    def begun(self, number: int) -> None:
+        if self.driver is not None and self.driver.doing():
+            self._show()  # on a ladder: what the trial does
+
     def trial(self, number: int, record: TrialRecord) -> None:
         if self.driver is None or self.study is None:
             return
@@ -124,6 +138,10 @@ class Bar:
         if record.outcome == Outcome.FAILED:
             text = f"trial {number} failed in {record.failed_stage}: {record.cause} ({record.detail})"
             self.console.print(text, style="yellow", markup=False, highlight=False)
+        self._show()
+
+    def _show(self) -> None:
+        """Say where the search stands; in a log not more often than every few seconds."""
         if self.live and self.task is not None:
             self._bar().update(
                 self.task, description=f"search, {self._story()}", completed=self._done(), total=self._goal()
@@ -192,6 +210,8 @@ class Bar:
             gain = self.driver.expected_gain()
             if gain.short:
                 parts.append(f"next {span_words(gain.window_s)} about {gain.short}")
+        if doing := self.driver.doing():
+            parts.append(f"now {', '.join(doing[:MOST_DOING])}{', ...' if len(doing) > MOST_DOING else ''}")
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from autokd.errors import StudyError
 from autokd.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
 from autokd.objectives import Objective
 from autokd.results import CONFIRMED_KEY, Member
-from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, Outcome, TrialRecord
+from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, RUNG_KEY, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -32,10 +33,11 @@ FACTS = ("number", "state", "outcome", "feasible", "begun", "ended", "cpu_s", "s
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that was asked for and not told yet; ``begun`` in seconds since the epoch."""
+    """A trial that was asked for and not told yet; ``begun`` in seconds since the epoch, ``rung`` on a ladder only."""
 
     number: int
     begun: float | None
+    rung: Rung | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class TrialReader:
         self._spent: dict[str, float] = {}  # CPU seconds of every stage result, by its key
         self._seen = Seen(pd.DataFrame({name: [] for name in FACTS}))
         self._running: tuple[Running, ...] = ()
+        self._rungs: dict[int, Rung] = {}  # of running trials, by trial id
         self.attrs: dict[str, Any] = {}
         self.refresh()
 
@@ -119,8 +122,10 @@ class TrialReader:
             # last: what an error above kept from being read is asked for again
             self._last_id = max([self._last_id, *(row.trial_id for row in fresh)])
             self._open = {row.trial_id for row in going}
+            active = [row for row in going if row.state == "RUNNING"]
+            self._rungs = self._rungs_of(connection, [row.trial_id for row in active])
             self._running = tuple(
-                Running(row.number, epoch(row.datetime_start)) for row in going if row.state == "RUNNING"
+                Running(row.number, epoch(row.datetime_start), self._rungs.get(row.trial_id)) for row in active
             )
             return bool(new)
 
@@ -150,6 +155,22 @@ class TrialReader:
                 found[key] = raw
         return found
 
+    def _rungs_of(self, connection: Any, ids: Sequence[int]) -> dict[int, Rung]:
+        """What running trials do on a ladder, by trial id; asked for once a trial, and in a study of ladders only."""
+        found = {key: self._rungs[key] for key in ids if key in self._rungs}
+        new = [key for key in ids if key not in found]
+        if not new or "ladder" not in str(self.attrs[CONFIG_KEY]):
+            return found
+        query = text(
+            "SELECT a.trial_id, a.value_json FROM trial_user_attributes a WHERE a.key = :key AND a.trial_id IN :ids"
+        )
+        query = query.bindparams(bindparam("ids", expanding=True))
+        for part in _parts(new):
+            for key, value in connection.execute(query, {"key": RUNG_KEY, "ids": part}):
+                with suppress(ValueError, TypeError):  # of another make
+                    found[key] = Rung(**json.loads(value))
+        return found
+
     def _row(self, row: Any, raw: Mapping[str, Any] | None) -> dict[str, Any]:
         """One trial as columns."""
         begun, ended = epoch(row.datetime_start), epoch(row.datetime_complete)
@@ -173,6 +194,7 @@ class TrialReader:
             "parent": raw.get("parent"),
             "rung": (raw.get("rung") or {}).get("kind"),
             "continues": (raw.get("notes") or {}).get(CONTINUES),
+            "cuts": ", ".join(map(str, (raw.get("notes") or {}).get("cuts") or ())) or None,
             "retried": bool((raw.get("notes") or {}).get("retried")),
             "retimed": bool((raw.get("notes") or {}).get(RETIMED)),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
@@ -193,8 +215,9 @@ class TrialReader:
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
         would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and ``rung``
-        (on a ladder: ``root``, ``train`` or ``narrow``); ``retried`` (failed, and queued again: it counts towards no
-        budget); ``continues`` (the stopped trial that it goes on with); ``retimed`` (trained by another study);
+        (on a ladder: ``root``, ``train`` or ``narrow``); ``cuts`` (of a step down: ``"prune_2 0.5, resolution 14"``);
+        ``continues`` (the stopped trial that it goes on with); ``retried`` (failed, and queued again: it counts towards no
+        budget); ``retimed`` (trained by another study);
         ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or ``"whole"``); every measurement under its name
         (``latency_ms@cpu_1_thread``) and its spread as ``<name>_error``, both in the measurement's unit; ``params_<name>``.
         """

@@ -14,11 +14,12 @@ from autokd.files import read_json
 from autokd.folders import drop_rest, home_of, keep_within, writable
 from autokd.hardware.profile import check_host
 from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, sqlite_file, storage_url
+from autokd.lineage import Lineage
 from autokd.live import driving, is_live
 from autokd.plan import Plan
 from autokd.progress import Silent, Watcher
 from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
-from autokd.trial import Measurement, Outcome
+from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung
 
 if TYPE_CHECKING:
     import optuna
@@ -147,6 +148,7 @@ class Study:
             text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
             watcher.tell(f"note: {self.plan.config.sampler} {text}", None)
         watcher.begin(driver, self)
+        driver.on_begin = watcher.begun
         driver.on_finish = lambda number, record: self._after_trial(watcher, number, record)
         runner = registry.load("runners", self.plan.config.runner)()
         if ray_address is not None:
@@ -279,14 +281,22 @@ class Study:
         feasible = frame[frame["feasible"].astype(bool)]
         return front_figure(feasible, objectives, self.reference_point if own else None, values, colour)
 
+    def lineage(self) -> Lineage:
+        """Which trial's weights each trial goes on from: the ladders, and what :meth:`finish` added."""
+        records = {t.number: record_of(t) for t in self.ledger.trials()}
+        return Lineage.of_records({n: r for n, r in records.items() if r is not None})
+
     def running(self) -> list[dict[str, Any]]:
-        """What runs now: trial number, stage, samples."""
+        """What runs now: trial number, stage, samples; on a ladder ``rung``, e.g. ``narrow of 9``."""
         found: list[dict[str, Any]] = []
         if not is_live(self.ledger):
             return found
+        lineage = self.lineage()
         for trial in self.ledger.trials():
             if trial.state.name == "RUNNING":
                 progress = read_json(self.home / "trials" / f"{trial.number:05d}" / "progress.json", {})
+                if stated := trial.user_attrs.get(RUNG_KEY):
+                    progress = {**progress, "rung": lineage.named(Rung(**stated))}
                 found.append({"number": trial.number, **progress})
         return found
 
@@ -314,9 +324,21 @@ class Study:
             "hypervolume": self.hypervolume(),
             "expected_gain": gain.to_dict() | {"text": str(gain)},
             "proxy": proxy.to_dict() | {"text": str(proxy)},
+            **self._ladders(),
             "teacher": (self.ledger.attr(FACTS_KEY) or {}).get("teacher"),
             "home": str(self.home),
         }
+
+    def _ladders(self) -> dict[str, Any]:
+        """On a ladder, what each root and its descendants brought, in order; nothing for other studies."""
+        from autokd.strategies.nodes import worth_of
+
+        if self.plan.config.search.strategy != "ladder":
+            return {}
+        ended = sorted((t.datetime_complete, t.number, t) for t in self.ledger.trials() if t.datetime_complete)
+        records = {number: r for _, number, t in ended if (r := record_of(t)) is not None}
+        found = worth_of(self.plan.objectives, self.reference_point, records)
+        return {"ladders": [asdict(worth) | {"gain_per_cpu_s": worth.rate} for worth in found]}
 
     def trial(self, number: int) -> dict[str, Any]:
         """Everything about one trial, as plain values.
@@ -329,7 +351,9 @@ class Study:
             raise StudyError("the trial must be in the study", number, f"It has {len(trials)} trials, from 0.")
         record = record_of(trials[number])
         confirmed = self.ledger.attr(CONFIRMED_KEY, {}).get(str(number))
-        known = {"number": number, "state": trials[number].state.name, "confirmed": confirmed}
+        known: dict[str, Any] = {"number": number, "state": trials[number].state.name, "confirmed": confirmed}
+        if descent := self.lineage().to_dict(number):
+            known["lineage"] = descent
         if record is None:
             return known | {
                 "outcome": trials[number].state.name.lower(),

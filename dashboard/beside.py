@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from autokd.dashboard.texts import confirmed_facts, title
+from autokd.lineage import Lineage, left_words
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.tables import number
@@ -28,16 +29,27 @@ class Reading:
     text: str
 
 
-def params(members: Sequence[Member]) -> pd.DataFrame:
-    """A row a parameter, a column a student, all text; those that differ first, marked ``≠`` in the first column."""
-    names = list(dict.fromkeys(name for m in members for name in m.params))
+def params(members: Sequence[Member], lineage: Lineage | None = None) -> pd.DataFrame:
+    """A row a parameter, a column a student, all text; those that differ first, marked ``≠`` in the first column.
+
+    With a ``lineage`` that knows one of them also where each comes from, and about what its cuts left of its channels.
+    """
+    known = [{**m.params, **_descent(m.number, lineage)} for m in members]
+    names = list(dict.fromkeys(name for params in known for name in params))
     rows = []
     for name in names:
-        values = [m.params.get(name) for m in members]
+        values = [params.get(name) for params in known]
         mark = DIFFERS if any(v != values[0] for v in values) else ""
         rows.append({"": mark, "parameter": name} | {column(m): _text(v) for m, v in zip(members, values, strict=True)})
     rows.sort(key=lambda row: row[""] == "")
     return pd.DataFrame(rows)
+
+
+def _descent(number: int, lineage: Lineage | None) -> dict[str, str]:
+    if lineage is None or not lineage.origin(number):
+        return {}
+    left = left_words(lineage.left(number))
+    return {"lineage": lineage.origin(number)} | ({"channels left, about": left} if left else {})
 
 
 def measurements(members: Sequence[Member], objectives: Sequence[Objective]) -> pd.DataFrame:

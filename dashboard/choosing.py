@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
+from autokd.dashboard import insight
 from autokd.dashboard.source import View
+from autokd.dashboard.texts import plain
 
 QUIET = {"displaylogo": False}
 
@@ -27,6 +30,19 @@ def students(view: View) -> bool:
         "No student was measured yet that meets every constraint\\. What was lost says what happened to the trials\\."
     )
     return False
+
+
+def chosen_freely(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose parameters were chosen, and words about a ladder's rungs, which are left out."""
+    free = insight.free_choices(rows)
+    if left := len(rows) - len(free):
+        st.caption(
+            plain(
+                f"Of a ladder only the roots were chosen: {len(free):,} here. The {left:,} rungs below them follow from their "
+                "parents; their cuts and their inherited training are no parameters, so they are left out."
+            )
+        )
+    return free
 
 
 def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from autokd.lineage import INHERITS
 from autokd.objectives import Objective
 from autokd.trial import Outcome
 
@@ -50,6 +51,17 @@ class Importance:
     table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["parameter", "importance", "error"]))
     constant: tuple[str, ...] = ()
     refusal: str = ""
+
+
+def free_choices(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trials whose parameters were chosen: a ladder's rungs below its roots follow from their parents.
+
+    Their shapes were cut, which parameters do not say, and they had the training of all their ancestors.
+    """
+    if "rung" not in frame.columns:
+        return frame
+    below = frame["rung"].isin(INHERITS)
+    return frame[~below] if below.any() else frame
 
 
 def measured_on(frame: pd.DataFrame, objective: Objective) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 from autokd.config import BudgetConfig
 from autokd.figures import search_seconds
 from autokd.files import read_json
+from autokd.lineage import Lineage
 from autokd.reader import Running
 from autokd.trial import Outcome
 
@@ -152,9 +153,15 @@ def saved(frame: pd.DataFrame) -> Saved:
     )
 
 
-def running_table(running: Sequence[Running], folder: Callable[[int], Path], now: float) -> pd.DataFrame:
-    """What runs: ``trial``, ``stage``, ``done`` (share of the stage's samples, 0 to 1) and ``running for`` (text)."""
+def running_table(
+    running: Sequence[Running], folder: Callable[[int], Path], now: float, lineage: Lineage | None = None
+) -> pd.DataFrame:
+    """What runs: ``trial``, ``stage``, ``done`` (share of the stage's samples, 0 to 1) and ``running for`` (text).
+
+    On a ladder also ``rung``, what a trial does: ``root``, or ``narrow of 8``.
+    """
     rows = []
+    rungs = {r.number: lineage.named(r.rung) for r in running if r.rung is not None and lineage is not None}
     for one in running:
         told = _progress(folder(one.number))
         samples, of = told.get("samples"), told.get("of")
@@ -167,7 +174,10 @@ def running_table(running: Sequence[Running], folder: Callable[[int], Path], now
                 "running for": span(max(0.0, now - one.begun)) if one.begun is not None else "",
             }
         )
-    return pd.DataFrame(rows, columns=["trial", "stage", "done", "running for"]).astype({"done": float})
+    table = pd.DataFrame(rows, columns=["trial", "stage", "done", "running for"]).astype({"done": float})
+    if rungs:
+        table.insert(1, "rung", [rungs.get(n, "") for n in table["trial"]])
+    return table
 
 
 def _progress(folder: Path) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ import streamlit as st
 
 from autokd.errors import UserError
 from autokd.ledger import CONFIG_KEY, sqlite_file, storage_errors, storage_url
+from autokd.lineage import Lineage
 from autokd.live import BEAT_S, DRIVER_KEY, driver_alive
 from autokd.objectives import Objective
 from autokd.overview import LIVE, StudySummary, overview
@@ -87,6 +88,11 @@ class View:
         """The rows that no other dominates, cheapest first; of equal ones the earliest."""
         goals = tuple(objectives or self.objectives)
         return self.once(("front", goals), lambda: _front(self.measured(goals), goals))
+
+    @property
+    def lineage(self) -> Lineage:
+        """Who descends from whom: ladders, and what ``autokd finish`` added; false where nothing does."""
+        return self.once("lineage", lambda: Lineage.of_frame(self.frame))
 
     def member(self, number: int) -> Member:
         """A measured student with its whole record.

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from autokd.errors import StudyError
+from autokd.lineage import Lineage, left_words
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.study import Study
@@ -48,7 +49,10 @@ def plain(value: object) -> str:
 
 
 def front_table(
-    rows: pd.DataFrame, objectives: Sequence[Objective], confirmed: Mapping[str, Mapping[str, float]]
+    rows: pd.DataFrame,
+    objectives: Sequence[Objective],
+    confirmed: Mapping[str, Mapping[str, float]],
+    lineage: Lineage | None = None,
 ) -> pd.DataFrame:
     """Students, one row each: trial, objectives with spread, size, test quality, parameters; units in the names.
 
@@ -56,6 +60,7 @@ def front_table(
         rows: Of a reader's frame.
         objectives: Whose columns come first.
         confirmed: What ``autokd confirm`` found, by the trial's number as text.
+        lineage: Who descends from whom: says where a student comes from, and what a ladder's cuts left of its channels.
     """
     goals = list(objectives)
     goals += [Objective("minimize", m) for m in ("size_bytes", "params") if m not in {o.metric for o in objectives}]
@@ -63,14 +68,20 @@ def front_table(
     found = []
     for row in rows.to_dict("records"):
         shown: dict[str, Any] = {"trial": int(row["number"])}
+        if lineage:
+            shown["lineage"] = lineage.origin(shown["trial"])
         for goal in goals:
             if _known(row.get(goal.name)):
                 error = row.get(goal.name + ERROR)
                 shown |= _cells(goal.metric, goal.profile, row[goal.name], error if _known(error) else None)
         for metric, where, value, error in confirmed_facts(confirmed.get(str(int(row["number"])))):
             shown |= _cells(metric, where, value, error)
+        if lineage:
+            shown["channels left, about"] = left_words(lineage.left(shown["trial"]))
         found.append(shown | {c.removeprefix("params_"): row[c] for c in params})
-    return pd.DataFrame(found)
+    table = pd.DataFrame(found)
+    silent = [c for c in ("lineage", "channels left, about") if c in table.columns and not table[c].any()]
+    return table.drop(columns=silent)
 
 
 def _known(value: Any) -> bool:

@@ -19,10 +19,10 @@ PARAM = "params_"
 FACTS = {
     "number": "trial", "outcome": "outcome", "violation": "not met", "failed_stage": "failed in", "cause": "cause",
     "cpu_s": "CPU time (s)", "saved_cpu_s": "CPU time saved (s)", "begun": "begun", "ended": "ended",
-    "parent": "trained on from", "continues": "goes on with", "pruned": "pruned",
+    "parent": "weights from", "rung": "rung", "cuts": "cut for it", "continues": "goes on with", "pruned": "pruned",
 }  # fmt: skip
 """Columns of the frame that are no measurement and no parameter, as people read them; others are for programs."""
-HIDDEN = ("state", "feasible", "began_training", "retried")
+HIDDEN = ("state", "feasible", "began_training", "retried", "retimed")
 CHOICES = ("pruned", "params_family", "params_bits", "params_method")
 """Columns with few values that people filter by."""
 MOST_CHOICES = 30
@@ -64,9 +64,12 @@ class Filters:
 
 
 def columns(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[Column]:
-    """The frame's columns for people: trial and outcome, objectives, other measurements, parameters, costs, causes."""
+    """The frame's columns for people: trial and outcome, on a ladder where it comes from; objectives, other measurements,
+    parameters, costs, causes.
+    """
     goals = [o.name for o in objectives]
     found = [Column(name, FACTS[name]) for name in ("number", "outcome")]
+    found += [Column(name, FACTS[name]) for name in ("rung", "parent", "cuts", "continues") if name in frame.columns]
     values = [c for c in map(str, frame.columns) if _measured(c)]
     values.sort(key=lambda name: goals.index(name) if name in goals else len(goals))
     for name in values:
@@ -75,11 +78,7 @@ def columns(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[Column
             found.append(measurement(name, spread=True))
     found += [Column(name, FACTS[name]) for name in ("violation", "failed_stage", "cause") if name in frame.columns]
     found += [Column(str(c), str(c).removeprefix(PARAM), kind="parameter") for c in frame.columns if _is_param(c)]
-    found += [
-        Column(n, FACTS[n])
-        for n in ("pruned", "cpu_s", "saved_cpu_s", "begun", "ended", "parent", "continues")
-        if n in frame.columns
-    ]
+    found += [Column(n, FACTS[n]) for n in ("pruned", "cpu_s", "saved_cpu_s", "begun", "ended") if n in frame.columns]
     for name in map(str, frame.columns):
         if name.startswith("stage_") and name.endswith("_s"):
             found.append(Column(name, f"{name.removeprefix('stage_').removesuffix('_s')} (s)", kind="time"))

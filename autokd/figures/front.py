@@ -205,7 +205,8 @@ def _groups(
 
 def _hovers(group: pd.DataFrame, on_front: Sequence[bool], objectives: Sequence[Objective]) -> list[str]:
     """Hover labels. In a crowd only the front's say the parameters: a browser reads a megabyte of text for seconds."""
-    short = ["number", *(c for o in objectives for c in (o.name, o.name + ERROR) if c in group.columns)]
+    wanted = ["number", "parent", *(c for o in objectives for c in (o.name, o.name + ERROR))]
+    short = [c for c in wanted if c in group.columns]
     crowded = len(group) > CROWD
     brief = iter((group[short] if crowded else group).to_dict("records"))
     full = iter(group[np.asarray(on_front, dtype=bool)].to_dict("records"))
@@ -217,6 +218,8 @@ def _hovers(group: pd.DataFrame, on_front: Sequence[bool], objectives: Sequence[
 
 def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     lines = [f"<b>trial {int(row['number'])}</b>"]
+    if isinstance(parent := row.get("parent"), int | float) and math.isfinite(parent):
+        lines.append(f"from trial {int(parent)}")
     lines += [value_text(o, row[o.name], row.get(o.name + ERROR)) for o in objectives]
     texts = []
     for key, value in row.items():

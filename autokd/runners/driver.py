@@ -27,12 +27,10 @@ from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.runners.early_stopping import EarlyStopping
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import CONTINUES, Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
-RUNG_KEY = "autokd:rung"
-"""Attribute of a trial that is a step of a ladder: the rung, in plain values."""
 SECOND = "second_try"
 """Attribute of a trial whose candidate was lost once before."""
 REJECTIONS_PER_TRIAL = 50
@@ -102,6 +100,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger, self.plan, self.home, self.on_finish, self.clock = ledger, plan, home, on_finish, clock
+        self.on_begin: Callable[[int], None] = lambda number: None
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.known: dict[str, int] = {}
@@ -151,6 +150,7 @@ class Driver:
                     job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), rungs, continues)
                     shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
                     self.running[trial.number] = (trial, job)
+                    self.on_begin(trial.number)
                     return job
                 in_a_row += 1
                 duplicate = TrialRecord(
@@ -200,6 +200,12 @@ class Driver:
         """What the next seconds of search are expected to add; cheap, and the same until a student is measured."""
         with self.lock:
             return self.gain.expected(window_s)
+
+    def doing(self) -> list[str]:
+        """What runs now, where a strategy has words for it: ``trial 12 narrow of 9``."""
+        with self.lock:
+            found = [(number, self.strategy.named(job.candidate)) for number, (_, job) in self.running.items()]
+        return [f"trial {number} {name}" for number, name in found if name]
 
     @property
     def overdue(self) -> bool:

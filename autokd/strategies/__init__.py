@@ -29,6 +29,10 @@ class Strategy(Protocol):
         """A trial ended; on a resume every trial of the ledger is told again, in order."""
         ...
 
+    def named(self, candidate: Candidate) -> str:
+        """What is done for a candidate, for people: ``narrow of 9``; empty where every trial is alike."""
+        ...
+
     def origin(self, candidate: Candidate) -> tuple[str, str] | None:
         """Stage and key of the trained weights that the candidate's rung goes on from."""
         ...

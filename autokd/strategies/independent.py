@@ -20,5 +20,8 @@ class Independent:
     def tell(self, number: int, record: TrialRecord) -> None:
         """Nothing to remember."""
 
+    def named(self, candidate: Candidate) -> str:
+        return ""
+
     def origin(self, candidate: Candidate) -> tuple[str, str] | None:
         return None

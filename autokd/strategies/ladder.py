@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autokd.lineage import rung_text
 from autokd.plan import Plan
 from autokd.strategies.arms import RACE, arms_of, handicapped
 from autokd.strategies.nodes import Forest, Node, rate_of
@@ -46,6 +47,11 @@ class Ladder:
     def tell(self, number: int, record: TrialRecord) -> None:
         if record.rung is not None:
             self.forest.tell(number, record)
+
+    def named(self, candidate: Candidate) -> str:
+        rung = candidate.rung
+        above = self.forest.nodes.get(rung.parent) if rung is not None and rung.parent is not None else None
+        return rung_text(rung, above.rung.kind if above else None) if rung is not None else ""
 
     def origin(self, candidate: Candidate) -> tuple[str, str] | None:
         if candidate.rung is None or candidate.rung.parent is None:

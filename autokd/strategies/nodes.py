@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autokd.lineage import Lineage, Worth
 from autokd.objectives import Objective
 from autokd.pareto import hypervolume, non_dominated
 from autokd.trial import Outcome, ParamValue, Rung, Stage, TrialRecord
@@ -139,6 +140,26 @@ class Forest:
             reference = list(worst * signs)
         directions, scales = [o.direction for o in self.objectives], [o.scale for o in self.objectives]
         return hypervolume(values, reference, directions, scales)
+
+
+def worth_of(
+    objectives: Sequence[Objective], reference: Sequence[float] | None, records: Mapping[int, TrialRecord]
+) -> list[Worth]:
+    """What every ladder brought, by root.
+
+    Args:
+        objectives: The study's.
+        reference: The hypervolume's reference point.
+        records: By trial number, in the order in which the trials ended.
+    """
+    forest = Forest(objectives, reference)
+    rungs = {number: record for number, record in records.items() if record.rung is not None}
+    for number, record in rungs.items():
+        forest.tell(number, record)
+    nodes = forest.nodes
+    return Lineage.of_records(rungs).worth(
+        lambda n: nodes[n].gain if n in nodes else 0.0, lambda n: nodes[n].cpu_s if n in nodes else 0.0
+    )
 
 
 def rate_of(nodes: Sequence[Node]) -> float:

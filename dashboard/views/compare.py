@@ -31,7 +31,7 @@ def page(view: View) -> None:
         return
     members = [view.member(n) for n in numbers]
     measurements(view, members)
-    parameters(members)
+    parameters(view, members)
     architectures(view, members)
     curves(view, members)
 
@@ -80,9 +80,9 @@ def bold(frame: pd.DataFrame) -> Styler:
     return frame.style.map(lambda v: f"font-weight: bold; {SHADE}" if str(v).endswith(beside.BEST) else "")
 
 
-def parameters(members: Sequence[Member]) -> None:
+def parameters(view: View, members: Sequence[Member]) -> None:
     st.subheader("Parameters")
-    frame = beside.params(members)
+    frame = beside.params(members, view.lineage)
     if not len(frame):
         st.info("The ledger names no parameters of these students\\.")
         return

@@ -12,7 +12,7 @@ from autokd.dashboard import limits, picking, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
-from autokd.figures import GREY, axes, front_figure, label, still
+from autokd.figures import GREY, axes, front_figure, label, still, with_lineage
 from autokd.figures.front import MOST
 from autokd.objectives import Objective, metric_of
 from autokd.results import CONFIRMED_KEY
@@ -101,6 +101,8 @@ def chart_choices(view: View) -> tuple[tuple[Objective, ...], str | None, bool]:
     ways = colours(view, stated)
     way = three.selectbox("Colour by", list(ways), key=f"colour {view.name}")
     others = four.toggle("Rejected", key=f"rejected {view.name}", help="Also infeasible, stopped and failed trials.")
+    if view.lineage.has_ladders:
+        four.toggle("Lineage", key=f"lineage {view.name}", help="Arrows from parent to child, coloured by root.")
     if across == up:
         st.info("Both axes show the same\\. The front is that of the study's objectives\\.")
         return stated, ways[way], others
@@ -195,8 +197,9 @@ def built(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
 
 def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
     """The front; clicking a point chooses its student, a box puts students side by side."""
-
     figure = go.Figure(built(view, rows, goals, colour, others))  # the ring is this session's
+    if st.session_state.get(f"lineage {view.name}") and view.lineage.has_ladders:
+        figure = with_lineage(figure, rows, goals, view.lineage)
     chosen = rows[rows["number"] == view.chosen]
     x, y = axes(goals)
     ring = {"symbol": "circle-open", "size": 20, "color": GREY, "line": {"width": 2}}
@@ -231,7 +234,7 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
 
 def table(view: View, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
     """The front's numbers; choosing a row chooses its student."""
-    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {})
+    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {}, view.lineage)
     numbers = front["number"].astype(int).tolist()
     key = f"table {view.name} {numbers}"  # a row chosen in a table that has changed since would be another student
 

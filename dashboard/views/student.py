@@ -6,14 +6,16 @@ import shlex
 
 import streamlit as st
 
-from autokd.dashboard import evidence, lift, students, texts
+from autokd.dashboard import evidence, insight, lift, students, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.mistakes import errors
 from autokd.dashboard.picking import compromise
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
+from autokd.dashboard.views.student_lineage import lineage
 from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
 from autokd.ledger import DEFAULT_URL, shown_url
+from autokd.lineage import INHERITS
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.tables import number
@@ -38,6 +40,7 @@ def page(view: View) -> None:
     member = view.member(chosen)
     headline(view, member)
     architecture(view, member)
+    lineage(view, chosen)
     facts(view, member)
     training(view, member)
     errors(view, member)
@@ -172,6 +175,8 @@ def facts(view: View, member: Member) -> None:
         st.dataframe(
             texts.params_table(member.params), hide_index=True, height="content", alt="Parameters of the student"
         )
+        if view.lineage.left(member.number):
+            st.caption("Widths are those of its root, before cuts; the picture above has the channels that are left\\.")
 
 
 # ------------------------------------------------------------------------------------------------- how it learned
@@ -234,7 +239,7 @@ def confirm_command(view: View) -> str:
 @st.cache_data(max_entries=32, show_spinner=False)
 def neighbours(_view: View, number: int, identity: object) -> tuple[list[lift.Pair], list[str]]:
     """Pairs and sentences of the lift sheet; ``identity`` differs when the study has more students."""
-    rows = _view.measured()
+    rows = insight.free_choices(_view.measured())
     space = _view.plan.space
     found = lift.pairs(rows, space, number)
     return found, lift.without(found, space, rows)
@@ -243,7 +248,13 @@ def neighbours(_view: View, number: int, identity: object) -> tuple[list[lift.Pa
 def contributions(view: View, member: Member) -> None:
     """What architecture, pruning, bits and teacher gave, as far as the study's own trials tell."""
     st.subheader("What each part gave")
-    rows = view.measured()
+    if view.lineage.kind(member.number) in INHERITS:
+        st.markdown(
+            "Its shape and its weights follow from its parent's, so no other trial differs from it in one part alone\\. "
+            "What each step gave is told under Lineage\\."
+        )
+        return
+    rows = insight.free_choices(view.measured())
     identity = (view.study.ledger.url, view.name, view.profile, len(rows), float(rows["ended"].max()))
     found, sentences = neighbours(view, member.number, identity)
     goals = list(view.objectives)

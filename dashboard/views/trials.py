@@ -127,7 +127,8 @@ def controls(view: View, known: Sequence[Column], rows: pd.DataFrame) -> tuple[l
 
 def worth(frame: pd.DataFrame, c: Column) -> bool:
     """Whether a column is shown at first: one that says something, and is no bookkeeping."""
-    if c.source in ("saved_cpu_s", "begun", "ended", "parent", "pruned"):
+    ladders = "rung" in frame.columns and bool(frame["rung"].notna().any())
+    if c.source in ("saved_cpu_s", "begun", "ended", "pruned") or (c.source == "parent" and not ladders):
         return False
     return c.source in ("number", "outcome") or bool(frame[c.source].notna().any())
 

@@ -14,6 +14,7 @@ from autokd.dashboard.launch import for_a_shell
 from autokd.dashboard.progress import Spent, span
 from autokd.dashboard.source import View, url
 from autokd.dashboard.texts import plain
+from autokd.dashboard.views.watch_ladders import ladders
 from autokd.figures import (
     CLOCKS,
     History,
@@ -59,6 +60,7 @@ def page(view: View) -> None:
         at_work(view, now)
     if len(frame):
         growth(view, found)
+        ladders(view)
         saved(frame)
         failures(view, now)
 
@@ -186,7 +188,7 @@ def at_work(view: View, now: float) -> None:
         preparing = view.state == "preparing"
         st.caption("Data and teacher are being prepared\\." if preparing else "The next candidates are being chosen\\.")
         return
-    table = progress.running_table(running[:MOST_RUNNING], view.folder, now)
+    table = progress.running_table(running[:MOST_RUNNING], view.folder, now, view.lineage)
     st.dataframe(
         table.assign(done=(100 * table["done"]).round()),
         hide_index=True, key=f"running {view.name}", height="content", alt="Trials that are running now",

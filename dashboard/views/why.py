@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from autokd.dashboard import insight
-from autokd.dashboard.choosing import QUIET, figure_with_choice, kept, students
+from autokd.dashboard.choosing import QUIET, chosen_freely, figure_with_choice, kept, students
 from autokd.dashboard.insight import Importance
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
@@ -51,10 +51,9 @@ def objective_of(view: View, place: Any, what: str) -> Objective:
 def what_matters(view: View) -> None:
     """The parameters that an objective hangs on."""
     goal = objective_of(view, st.columns([2, 3])[0], "importance")
+    free = chosen_freely(insight.measured_on(view.frame, goal))
     with st.spinner("Fitting a forest to the trials"):
-        found: Importance = view.once(
-            ("importance", goal), lambda: insight.importance(view.frame, goal)
-        )  # fmt: skip
+        found: Importance = view.once(("importance", goal), lambda: insight.importance(free, goal))
     if found.refusal:
         st.info(plain(f"What matters for {label(goal)} cannot be told from this study: {found.refusal}."))
         return
@@ -98,7 +97,7 @@ def one_parameter(view: View) -> None:
     """One parameter against one objective."""
     if not students(view):
         return
-    rows = view.measured()
+    rows = chosen_freely(view.measured())
     names, _ = insight.parameters_of(rows)
     if not names:
         st.info("No parameter differs between the measured students\\.")
@@ -125,7 +124,7 @@ def all_at_once(view: View) -> None:
     """Parameters and objectives side by side, a line a student."""
     if not students(view):
         return
-    rows, goals = view.measured(), view.objectives
+    rows, goals = chosen_freely(view.measured()), view.objectives
     names, _ = insight.parameters_of(rows)
     quality = next((o for o in goals if o.scale == "linear"), goals[0])
     ranked = view.once(("association", goals), lambda: insight.association(rows, names, quality).index.tolist())

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import insight
-from autokd.dashboard.choosing import figure_with_choice, students
+from autokd.dashboard.choosing import chosen_freely, figure_with_choice, students
 from autokd.dashboard.insight import TeacherEffect
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
@@ -21,7 +21,7 @@ def teacher_or_none(view: View) -> None:
     """Students with a teacher against students without, at about the same cost."""
     if not students(view):
         return
-    rows = view.measured()
+    rows = chosen_freely(view.measured())
     method = view.plan.config.distillation.method
     used = rows["params_method"].dropna().astype(str).unique().tolist() if "params_method" in rows.columns else [method]
     if insight.NO_TEACHER not in used or len(used) < 2:

@@ -6,7 +6,9 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +22,7 @@ from autokd.ledger import STATE_KEY, connect
 from autokd.live import DRIVER_KEY
 from autokd.plan import make_plan
 from autokd.study import FACTS_KEY, Study
-from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation
+from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung, StageRecord, TrialRecord, Violation
 
 APP = Path(str(autokd.dashboard.__file__)).parent / "app.py"
 EVIL = "<b>kd</b> [x](javascript:alert(1)) :red[$y$]"
@@ -28,8 +30,20 @@ Make = Callable[..., Study]
 Open = Callable[..., AppTest]
 
 
-def config(name: str, hardware: list[str]) -> dict[str, object]:
+LADDER: tuple[tuple[Rung, tuple[str, ...]], ...] = (
+    (Rung("root", 1 / 3), ()),
+    (Rung("root", 1 / 3), ()),
+    (Rung("train", 2 / 3, 0), ()),
+    (Rung("narrow", 0.4, 2, 0.8), ("prune_1 0.5",)),
+    (Rung("narrow", 0.4, 3, 0.8), ("prune_1 0.5", "prune_stem 0.25")),
+    (Rung("train", 0.6, 3), ()),
+)
+"""What the students of ``make(ladder=True)`` did, and their cuts; with six of them the last one is dominated."""
+
+
+def config(name: str, hardware: list[str], ladder: bool = False) -> dict[str, object]:
     return {
+        "search": {"strategy": "ladder" if ladder else "independent"},
         "name": name,
         "data": {"source": "digits"},
         "teacher": {"family": "mobilenet"},
@@ -74,7 +88,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
     """A factory of studies in one ledger; ``students`` are measured ones, a rejected and a failed trial come with them.
 
     Trial k of ``students`` has accuracy .80 + .03 k (the last of three or more: .5, dominated) and .01 (k + 1) ms; on a second
-    device the order of speeds is reversed. ``live=True`` gives it a driver's heartbeat and a trial that is running.
+    device the order of speeds is reversed. ``live=True`` gives it a driver's heartbeat and a trial that is running. With
+    ``ladder=True`` the students, at most six, are the rungs of two ladders.
     """
     shutil.copy(empty_ledger, tmp_path / "autokd.db")
     url = f"sqlite:///{tmp_path / 'autokd.db'}"
@@ -82,8 +97,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
     monkeypatch.setenv("AUTOKD_DASHBOARD_STUDY", "")
 
     def build(name: str = "digits", students: int = 5, state: str = "finished: 12 trials", evil: bool = False,
-              hardware: tuple[str, ...] = ("cpu_1_thread",), live: bool = False) -> Study:  # fmt: skip
-        study = Study.create(make_plan(from_dict(config(name, list(hardware)))), url)
+              hardware: tuple[str, ...] = ("cpu_1_thread",), live: bool = False, ladder: bool = False) -> Study:  # fmt: skip
+        study = Study.create(make_plan(from_dict(config(name, list(hardware), ladder))), url)
         study.ledger.set_attr(STATE_KEY, state)
         teacher = [Measurement("accuracy", 0.98, "ratio"), Measurement("latency_ms", 0.4, "ms", "cpu_1_thread", 0.01)]
         facts = {"name": "mobilenet", "fingerprint": "t", "measurements": [vars(m) for m in teacher]}
@@ -91,7 +106,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
             study.ledger.set_attr(FACTS_KEY, {"teacher": facts, "data": {"fingerprint": "d"}})
             study.ledger.set_attr("autokd:reference_point", [0.1, 0.4])
         for k in range(students):
-            add(study, k, students, evil, hardware)
+            more: dict[str, Any] = {}
+            if ladder:
+                rung, cuts = LADDER[k]
+                more = {"rung": rung, "parent": rung.parent, "notes": {"cuts": list(cuts)} if cuts else {}}
+            add(study, k, students, evil, hardware, **more)
         if students:
             violation = Violation("latency_ms@cpu_1_thread <= 1", 2.0, 1.0)
             for record in (
@@ -104,6 +123,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
                 study.ledger.finish(study.optuna_study.ask(), record, None)
         if live:
             study.ledger.set_attr(DRIVER_KEY, {"beat": time.time()})
+            if ladder:
+                study.ledger.enqueue({"bits": 8}, **{RUNG_KEY: asdict(Rung("narrow", 0.4, 5, 0.8))})
             running = study.optuna_study.ask()
             folder = study.home / "trials" / f"{running.number:05d}"
             folder.mkdir(parents=True)
@@ -113,7 +134,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
     return build
 
 
-def add(study: Study, k: int, students: int, evil: bool, hardware: tuple[str, ...]) -> None:
+def add(study: Study, k: int, students: int, evil: bool, hardware: tuple[str, ...], **more: Any) -> None:
     trial = study.optuna_study.ask()
     folder = study.home / "trials" / f"{trial.number:05d}"
     file = folder / "student.onnx"
@@ -147,7 +168,7 @@ def add(study: Study, k: int, students: int, evil: bool, hardware: tuple[str, ..
     ]  # fmt: skip
     write_json(folder / "blocks.json", blocks)
     np.save(folder / "validation_scores.npy", np.random.default_rng(k).normal(size=(40, 10)).astype(np.float32))
-    study.ledger.finish(trial, record, [accuracy, 0.01 * (k + 1)])
+    study.ledger.finish(trial, replace(record, **more), [accuracy, 0.01 * (k + 1)])
 
 
 @pytest.fixture

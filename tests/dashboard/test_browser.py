@@ -39,8 +39,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def served(make: Make) -> Iterator[tuple[Study, str]]:
-    study = make(hardware=("cpu_1_thread", "cpu_2_threads"))
+def served(make: Make, request: pytest.FixtureRequest) -> Iterator[tuple[Study, str]]:
+    """A study and its address; parametrised indirectly by what ``make`` is to be told."""
+    study = make(**getattr(request, "param", {"hardware": ("cpu_1_thread", "cpu_2_threads")}))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -79,14 +80,19 @@ def wait_for(page: Any, text: str) -> None:
     page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=20_000)
 
 
+def click(page: Any, point: Any) -> None:
+    """Points are svg paths under a layer that takes the mouse: click where one is."""
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
 def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str], tmp_path: Path) -> None:
     study, _ = served
     before = sentence(page)
-    # the points are svg paths under a layer that takes the mouse: click where one is
     paths = page.locator(".js-plotly-plot .scatterlayer .trace").nth(1).locator(".points path")
     number = 0 if "Trial 0" not in before else 3
-    box = paths.nth(number).bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    click(page, paths.nth(number))
     wait_for(page, f"Trial {number}:")
 
     slider = page.locator('[data-testid="stSlider"] input[type="range"]').first
@@ -136,3 +142,23 @@ def test_every_page_by_its_address(page: Any, served: tuple[Study, str], path: s
     )
     assert page.locator('[data-testid="stException"]').count() == 0
     assert page.locator('[data-testid="stAlertContentError"]').count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", [{"students": 6, "ladder": True}], indirect=True)
+def test_a_lineage_is_drawn_and_walked_up(page: Any, served: tuple[Study, str]) -> None:
+    traces = page.locator(".js-plotly-plot .scatterlayer .trace")
+    click(page, traces.nth(1).locator(".points path").nth(4))
+    wait_for(page, "Trial 4:")
+    before = traces.count()
+    page.locator("label", has_text="Lineage").first.click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > n", arg=before, timeout=20_000
+    )
+    wait_for(page, "from root 0")
+    page.get_by_role("link", name="Look at this student closely").click()
+    wait_for(page, "Trial 4: narrow of 3, root 0.")
+    root = page.locator(".st-key-path-of-digits-4 .points path").first
+    root.wait_for(state="attached", timeout=20_000)
+    click(page, root)
+    wait_for(page, "Trial 0: root.")
