@@ -20,10 +20,12 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import sketch_costs
 from autokd.plan import Plan, make_plan
-from autokd.runners.driver import make_sampler
+from autokd.results import REFERENCE_KEY
+from autokd.runners.driver import Driver, make_sampler
 from autokd.runners.guidance import Guidance
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
+from autokd.study import Study
 from autokd.trial import Measurement, Outcome, Stage, TrialRecord
 
 GOALS = {
@@ -53,10 +55,10 @@ def drawn(plan: Plan, count: int, seed: int = 3) -> list[dict[str, Any]]:
     return [complete({}, rng) for _ in range(count)]
 
 
-def measured(macs: float, accuracy: float, latency: float) -> TrialRecord:
+def measured(macs: float, accuracy: float, latency: float, params: Any = None) -> TrialRecord:
     values = {"accuracy": accuracy, "latency_ms@cpu_1_thread": latency, "macs": macs, "params": macs / 4}
     found = [Measurement(n.split("@")[0], v, "", n.split("@")[1] if "@" in n else None) for n, v in values.items()]
-    return TrialRecord(Outcome.MEASURED, {}, tuple(found))
+    return TrialRecord(Outcome.MEASURED, params or {}, tuple(found))
 
 
 def test_facts_are_those_of_the_screened_candidate(home: Path) -> None:
@@ -213,3 +215,17 @@ def test_a_resumed_study_is_informed_alike(home: Path) -> None:
     again.add_trials(first.trials[:12])
     go_on(again, 2)
     assert [t.params for t in again.trials] == [t.params for t in first.trials]
+
+
+def test_the_driver_informs_the_sampler_and_shows_the_gate_what_was_measured(home: Path, tmp_path: Path) -> None:
+    plan = planned()
+    study = Study.create(plan, f"sqlite:///{tmp_path}/autokd.db")
+    study.ledger.set_attr(REFERENCE_KEY, REFERENCE)
+    driver = Driver(study.ledger, plan, home)
+    job = driver.next()
+    sampler = study.ledger.study.sampler
+    assert job is not None and isinstance(sampler, FrontierSampler)
+    assert sampler.features is not None and sampler.reference_point == REFERENCE
+    driver.complete(job, measured(5e3, 0.5, 0.01, dict(job.candidate.params)))
+    assert driver.guidance.gate.n == 1
+    assert Driver(study.ledger, plan, home).guidance.gate.n == 1  # after a resume as well
