@@ -16,7 +16,7 @@ from autokd.ledger import record_of
 from autokd.objectives import Objective, metric_of
 from autokd.proxy import ProxyGate, log_macs_params
 from autokd.search_clock import search_clock
-from autokd.trial import Outcome
+from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,14 +74,25 @@ def _watch(
 
 def gate_trials(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> ProxyGate:
     """How well log(MACs x parameters) ranked a ledger's measured students; see :class:`autokd.proxy.ProxyGate`."""
-    quality, cost = goals_of(objectives)
-    gate = _gate(cost)
+    gate = empty_gate(objectives)
     for trial in trials:
         record = record_of(trial) if trial.state == TrialState.COMPLETE else None
-        if record is not None and quality is not None:
-            proxy = log_macs_params(record.value("macs"), record.value("params"))
-            gate.observe(_better(quality, record.value(quality.name)), proxy, record.value(cost.name) if cost else None)
+        if record is not None:
+            show(gate, objectives, record)
     return gate
+
+
+def empty_gate(objectives: Sequence[Objective]) -> ProxyGate:
+    """A gate that has seen no student yet."""
+    return _gate(goals_of(objectives)[1])
+
+
+def show(gate: ProxyGate, objectives: Sequence[Objective], record: TrialRecord) -> None:
+    """Show a gate one measured student."""
+    quality, cost = goals_of(objectives)
+    if quality is not None:
+        proxy = log_macs_params(record.value("macs"), record.value("params"))
+        gate.observe(_better(quality, record.value(quality.name)), proxy, record.value(cost.name) if cost else None)
 
 
 def gate_frame(objectives: Sequence[Objective], frame: pd.DataFrame) -> ProxyGate:

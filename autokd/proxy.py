@@ -9,7 +9,7 @@ plain one beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -98,7 +98,8 @@ class ProxyGate:
 
         gate = ProxyGate()
         gate.observe(accuracy, proxy, latency)      # each measured student
-        features = gate.gated(lambda params: ...)   # for ``FrontierSampler(features=...)``
+        if gate.informative:                        # the frontier sampler may read it
+            ...
 
     Args:
         threshold: That the interval's lower end must exceed.
@@ -160,10 +161,6 @@ class ProxyGate:
         """Whether it may be used: enough students, and the lower end of what it is judged by above the threshold."""
         judged = self.beyond_cost if self.costs_known else self.correlation
         return judged is not None and self.n >= self.fewest and judged.low > self.threshold
-
-    def gated(self, proxy: Callable[[Any], float]) -> Callable[[Any], tuple[float]]:
-        """A feature of constant length: the proxy while it is informative, else 0 for everything."""
-        return lambda params: (float(proxy(params)),) if self.informative else (0.0,)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

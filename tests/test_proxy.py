@@ -128,14 +128,6 @@ def test_it_shuts_again_when_what_it_says_stops_being_true() -> None:
     assert not fed(students(60, 1, says=0.0), gate).informative
 
 
-def test_a_gated_feature_has_one_length() -> None:
-    gate = ProxyGate()
-    feature = gate.gated(lambda params: 3.0)
-    assert feature({}) == (0.0,)
-    fed(students(40), gate)
-    assert feature({}) == (3.0,)
-
-
 def test_what_was_not_measured_is_left_out() -> None:
     gate = ProxyGate()
     for value, proxy in ((None, 1.0), (1.0, None), (math.nan, 1.0), (1.0, math.inf)):

@@ -48,6 +48,7 @@ class Sketch:
         data: Its bytes; as long as the exported file's.
         params: Trained numbers, as :func:`autokd.deployment.inspect.inspect` counts them.
         macs: Multiply-accumulates of one sample.
+        written: Numbers that all operators together write for one sample.
         types: ONNX element type of every value, by name.
     """
 
@@ -55,6 +56,7 @@ class Sketch:
     data: bytes
     params: int
     macs: int
+    written: int
     types: Mapping[str, int]
 
 
@@ -90,7 +92,8 @@ def sketch(
     model, types = _write(tape, source, scores, spec)
     label(model, spec, classes, name)
     macs = sum(_macs(op) for op in tape.ops)
-    return Sketch(model, model.SerializeToString(deterministic=True), count_params(model.graph), macs, types)
+    written = sum(op.writes.channels.count * op.writes.repeat * math.prod(op.writes.space) for op in tape.ops)
+    return Sketch(model, model.SerializeToString(deterministic=True), count_params(model.graph), macs, written, types)
 
 
 # -------------------------------------------------------------------------------------------- cutting and folding

@@ -26,6 +26,7 @@ from autokd.outlook import watch_trials
 from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.runners.early_stopping import EarlyStopping
+from autokd.runners.guidance import Guidance
 from autokd.strategies import Independent, make_strategy
 from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
@@ -118,6 +119,7 @@ class Driver:
         self.began = self.clock()
         self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
         self.strategy = make_strategy(plan, ledger.attr(REFERENCE_KEY))
+        self.guidance = Guidance(plan, home, ledger.attr(REFERENCE_KEY))
         trials = ledger.trials()
         self.gain, self.searched_before = watch_trials(plan.objectives, ledger.attr(REFERENCE_KEY), trials)
         for trial in trials:
@@ -248,6 +250,8 @@ class Driver:
         study = self.ledger.study
         with storage_errors(self.ledger.url):
             if not at_random:
+                if isinstance(self.strategy, Independent):
+                    self.guidance.inform(study.sampler)
                 return study.ask()
             proposer = study.sampler
             study.sampler = optuna.samplers.RandomSampler(seed=len(study.get_trials(deepcopy=False)))
@@ -337,7 +341,9 @@ class Driver:
         # One that fails before training costs no budget either: without a bound on these a search would never end.
         stillborn = record.outcome == Outcome.FAILED and not record.began_training
         self.rejected += stillborn or record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
-        self.measured += record.outcome == Outcome.MEASURED
+        if record.outcome == Outcome.MEASURED:
+            self.measured += 1
+            self.guidance.observe(record)
         self.failed += record.outcome == Outcome.FAILED
         self.cpu_s += record.cpu_s
         if record.outcome == Outcome.DUPLICATE:

@@ -139,7 +139,7 @@ class Beliefs:
         fitted = self._kept.get(label)
         if fitted is None or fitted.signature != signature:
             encoder = Encoder(axes, first.rows, first.facts)
-            kernel = Kernel.fit(encoder(first.rows, first.facts), _standardised(tamed(y))[0])
+            kernel = Kernel.fit(encoder(first.rows, first.facts), _standardised(tamed(y))[0], groups=encoder.groups)
             fitted = self._kept[label] = _Fitted(signature, at, encoder, kernel)
         return fitted
 

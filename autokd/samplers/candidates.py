@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -125,6 +125,14 @@ class Memory:
         self._found: dict[str, np.ndarray | None] = {}
         self._warned = False
 
+    @property
+    def rough(self) -> Callable[[Sequence[Params]], np.ndarray] | None:
+        """``(n, width)`` approximations, if the function offers any."""
+        function = self._function
+        if not isinstance(function, HasRough):
+            return None
+        return lambda pool: np.asarray(function.rough(pool), dtype=float).reshape(len(pool), -1)
+
     def __call__(self, pool: Sequence[Params]) -> np.ndarray:
         """``(n, width) float``; NaN where the function failed, and from then on the candidate is left out.
 
@@ -184,6 +192,19 @@ class Pool:
         return [key(p) for p in self.params]
 
 
+@runtime_checkable
+class HasRough(Protocol):
+    """A free function that takes milliseconds: what it is worth for whole pools is approximated."""
+
+    def __call__(self, params: Params) -> Any:
+        """The exact facts of one candidate."""
+        ...
+
+    def rough(self, pool: Sequence[Params]) -> np.ndarray:
+        """Approximate facts ``(n,)`` or ``(n, width)`` of many; the same whatever was asked before."""
+        ...
+
+
 class Facts:
     """The free functions of a candidate, each called once a candidate."""
 
@@ -197,12 +218,25 @@ class Facts:
         self._features = None if features is None else Memory(features, "features")
         self._cost = None if cost is None else Memory(cost, "cost", 1)
 
-    def pool(self, params: Sequence[Params], whole: bool = True) -> Pool:
-        """A pool of the candidates whose known values are known; with ``whole=False`` the others stay, with NaN."""
-        known = {k: memory(params)[:, 0] for k, memory in self._known.items()}
-        features = self._features(params) if self._features else np.empty((len(params), 0))
+    @property
+    def approximates(self) -> bool:
+        """Whether a rough pool differs from an exact one."""
+        memories = [*self._known.values(), self._features, self._cost]
+        return any(m is not None and m.rough is not None for m in memories)
+
+    def pool(self, params: Sequence[Params], whole: bool = True, rough: bool = False) -> Pool:
+        """A pool of the candidates whose known values are known; with ``whole=False`` the others stay, with NaN.
+
+        With ``rough=True`` a function that offers it (:class:`HasRough`) is approximated.
+        """
+
+        def ask(memory: Memory) -> np.ndarray:
+            return memory.rough(params) if rough and memory.rough else memory(params)
+
+        known = {k: ask(memory)[:, 0] for k, memory in self._known.items()}
+        features = ask(self._features) if self._features else np.empty((len(params), 0))
         facts = np.column_stack([*known.values(), features]) if known or self._features else features
-        cost = self._cost(params)[:, 0] if self._cost else np.ones(len(params))
+        cost = ask(self._cost)[:, 0] if self._cost else np.ones(len(params))
         if not whole:
             return Pool(list(params), known, facts, cost)
         good = np.all([np.isfinite(v) for v in known.values()], axis=0) if known else np.ones(len(params), dtype=bool)

@@ -215,24 +215,30 @@ class Asked:
 
     def __init__(self, suggest: Callable[[Any], Any]) -> None:
         self._suggest = suggest
+        self._axes: dict[tuple[Any, ...], Axis] = {}
         self.distributions: dict[str, BaseDistribution] = {}
         rng = random.Random(0)
         for _ in range(FIRST):
             self({}, rng)
 
     def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
-        asking = _Asking(wishes, rng)
+        asking = _Asking(wishes, rng, self._axes)
         self._suggest(asking)
         self.distributions.update(asking.distributions)
         return asking.params
 
 
 class _Asking:
-    """Stands for a trial."""
+    """Stands for a trial; distributions are made once, since pools ask for the same ones thousands of times.
 
-    def __init__(self, wishes: Mapping[str, Any], rng: random.Random) -> None:
-        self._wishes = wishes
-        self._rng = rng
+    Args:
+        wishes: Values that are taken where they are allowed.
+        rng: Draws the others.
+        axes: Those made so far, by name and arguments.
+    """
+
+    def __init__(self, wishes: Mapping[str, Any], rng: random.Random, axes: dict[tuple[Any, ...], Axis]) -> None:
+        self._wishes, self._rng, self._axes = wishes, rng, axes
         self.params: Params = {}
         self.distributions: dict[str, BaseDistribution] = {}
 
@@ -240,18 +246,21 @@ class _Asking:
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """As ``optuna.trial.Trial.suggest_float``."""
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+        return float(self._suggest(FloatDistribution, name, low, high, log, step))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """As ``optuna.trial.Trial.suggest_int``."""
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+        return int(self._suggest(IntDistribution, name, low, high, log, step))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """As ``optuna.trial.Trial.suggest_categorical``."""
-        return self._suggest(name, CategoricalDistribution(choices))
+        return self._suggest(CategoricalDistribution, name, tuple(choices))
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+    def _suggest(self, kind: type[BaseDistribution], name: str, *arguments: Any) -> Any:
         if name not in self.params:
-            self.distributions[name] = distribution
-            self.params[name] = wish_or_draw(Axis.of(name, distribution), self._wishes, self._rng)
+            axis = self._axes.get((kind, name, arguments))
+            if axis is None:
+                axis = self._axes[kind, name, arguments] = Axis.of(name, kind(*arguments))
+            self.distributions[name] = axis.distribution
+            self.params[name] = wish_or_draw(axis, self._wishes, self._rng)
         return self.params[name]

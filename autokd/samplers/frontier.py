@@ -30,10 +30,12 @@ from autokd.samplers.conditions import (
     learnt,
     unseen_choices,
 )
+from autokd.samplers.declared import Declared
 from autokd.samplers.history import union
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.observed import Observed, View, scales_of
 from autokd.samplers.surrogate import clipped, winsorised
+from autokd.samplers.threads import one_thread
 
 GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
@@ -72,7 +74,8 @@ class FrontierSampler(BaseSampler):
     Args:
         known: From the index of an objective, or the name of a constraint, to a function of the parameters that
             gives its exact value. It is given what ``trial.params`` would hold, and called once a candidate; one for
-            which it raises or gives NaN is left out.
+            which it raises or gives NaN is left out. A function that takes milliseconds may offer approximations for
+            pools (:class:`autokd.samplers.candidates.HasRough`); then only the best candidates are asked exactly.
         features: Further free facts: from the parameters to a one-dimensional array, always of one length.
         cost: Expected seconds of a trial from its parameters: the improvement per second is maximised then.
         space: All parameters, or a function that suggests them from a trial; ``None`` learns them.
@@ -103,15 +106,14 @@ class FrontierSampler(BaseSampler):
         pool: int = 1000,
         seed: int | None = None,
     ) -> None:
-        self.features = features
-        self.cost = cost
+        self._features, self.cost = features, cost
         self.known = known or {}
         self.reference_point = reference_point
         self.scales = scales
         self.startup = startup
         self.pool = pool
         self._space: Mapping[str, BaseDistribution] = {}
-        self._asked: Asked | None = None
+        self._asked: Asked | Declared | None = None
         if callable(space):
             self._asked = Asked(space)
         elif space is not None:
@@ -135,7 +137,40 @@ class FrontierSampler(BaseSampler):
     @known.setter
     def known(self, known: Mapping[int | str, Callable[[Params], float]]) -> None:
         self._known = dict(known)
-        self._facts = Facts(self._known, self.features, self.cost)
+        self._forget()
+
+    @property
+    def features(self) -> Callable[[Params], Any] | None:
+        """The further free facts; may be set at any time, what was known of the old ones is forgotten."""
+        return self._features
+
+    @features.setter
+    def features(self, features: Callable[[Params], Any] | None) -> None:
+        self._features = features
+        self._forget()
+
+    def informed(
+        self,
+        *,
+        known: Mapping[int | str, Callable[[Params], float]] | None = None,
+        features: Callable[[Params], Any] | None = None,
+        complete: Declared | None = None,
+        scales: Sequence[str] | None = None,
+        reference_point: Sequence[float | None] | None = None,
+    ) -> None:
+        """Take over what somebody knows of the study (see the class), where the sampler's maker said nothing of it.
+
+        ``complete`` holds the conditions of the space.
+        """
+        if self._features is None:
+            self._features = features
+        self.known = {**(known or {}), **self._known}
+        self._asked = self._asked or complete
+        self.scales = self.scales or scales
+        self.reference_point = self.reference_point or reference_point
+
+    def _forget(self) -> None:
+        self._facts = Facts(self._known, self._features, self.cost)
         self._grid: Pool | None = None
         self._grid_axes: list[Axis] = []
         self._grid_design = Design(np.empty((0, 0)), np.empty((0, 0)))
@@ -154,7 +189,8 @@ class FrontierSampler(BaseSampler):
             space = {**self._union(trials), **search_space}
             if not space:
                 return {}
-            candidate = self._propose(study, trials, space, trial.number)
+            with one_thread():
+                candidate = self._propose(study, trials, space, trial.number)
             self._handed[study.study_name, trial.number] = candidate
         return {n: v for n, v in candidate.items() if n in search_space}
 
@@ -183,20 +219,25 @@ class FrontierSampler(BaseSampler):
         view = View(seen, scales, axes, running, taken, started, rng)
         whole = self._whole(axes, complete)
         if whole is not None:
-            best, _ = self._best(whole, view)
-            return best[0] if best else complete({}, rng)
+            return self._first(self._best(whole, view)[0], view) or complete({}, rng)
         parents = seen.best()
         drawn = distinct(endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
         if parents:
             used = taken.union(map(key, drawn))
             drawn += distinct(children(parents, axes, complete, rng), self.pool // 2, used)
-        best, score = self._best(self._facts.pool(drawn), view)
+        best, score = self._best(self._facts.pool(drawn, rough=True), view)
         if started >= self.startup and best:
             used = taken.union(map(key, drawn))
             finer = distinct(children(best, axes, complete, rng), self.pool // 2, used)
-            better, higher = self._best(self._facts.pool(finer), view)
+            better, higher = self._best(self._facts.pool(finer, rough=True), view)
             best = better if better and higher > score else best
-        return best[0] if best else complete({}, rng)
+        return self._first(best, view) or complete({}, rng)
+
+    def _first(self, best: list[Params], view: View) -> Params | None:
+        """The best of the best candidates, their facts exact."""
+        if best and view.started >= self.startup and self._facts.approximates:
+            best, _ = self._best(self._facts.pool(best), view)
+        return best[0] if best else None
 
     def _best(self, pool: Pool, view: View) -> tuple[list[Params], float]:
         """The best candidates of a pool, best first, and the best one's score."""
@@ -264,7 +305,7 @@ class FrontierSampler(BaseSampler):
             candidates = grid(axes, GRID)
             if candidates is None:
                 return None
-            whole = self._facts.pool(candidates)
+            whole = self._facts.pool(candidates, rough=True)
             self._grid, self._grid_axes, self._grid_design = whole, list(axes), design_of(whole, axes)
         return self._grid
 

@@ -75,26 +75,31 @@ class Kernel:
         return self.signal + self.linear / a.shape[1] * np.einsum("ij,ij->i", a, a)
 
     @classmethod
-    def fit(cls, inputs: np.ndarray, targets: np.ndarray, prior: Prior | None = None) -> Kernel:
+    def fit(
+        cls, inputs: np.ndarray, targets: np.ndarray, prior: Prior | None = None, groups: np.ndarray | None = None
+    ) -> Kernel:
         """The most probable kernel under the prior: marginal likelihood climbed by L-BFGS with analytic gradients.
 
         Args:
             inputs: ``(n, d)``.
             targets: ``(n,)``, standardised.
+            prior: Of the hyperparameters.
+            groups: ``(d,)`` numbers from 0: columns of one group share a length. Without, each has its own.
         """
         d = inputs.shape[1]
+        groups = np.arange(d) if groups is None else groups
         prior = prior or Prior()
-        means, deviations = np.array([prior.signal, prior.noise, prior.linear] + [prior.length] * d).T
+        means, deviations = np.array([prior.signal, prior.noise, prior.linear] + [prior.length] * (groups.max() + 1)).T
         best = minimize(
             _negative_log_posterior,
             means,
-            args=(inputs, targets, means, deviations),
+            args=(inputs, targets, means, deviations, groups),
             jac=True,
             method="L-BFGS-B",
             bounds=[(-9.0, 7.0)] * len(means),
             options={"maxiter": ITERATIONS},
         )
-        return cls.of(best.x)
+        return cls.of(np.concatenate([best.x[:3], best.x[3:][groups]]))
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -114,10 +119,10 @@ def _matern(squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _negative_log_posterior(
-    theta: np.ndarray, x: np.ndarray, y: np.ndarray, means: np.ndarray, deviations: np.ndarray
+    theta: np.ndarray, x: np.ndarray, y: np.ndarray, means: np.ndarray, deviations: np.ndarray, groups: np.ndarray
 ) -> tuple[float, np.ndarray]:
     n, d = x.shape
-    kernel = Kernel.of(theta)
+    kernel = Kernel.of(np.concatenate([theta[:3], theta[3:][groups]]))
     z = x / kernel.lengths
     squared = _squared(z, z)
     np.fill_diagonal(squared, 0.0)
@@ -139,7 +144,8 @@ def _negative_log_posterior(
     gradient[2] = kernel.linear * np.sum(weight * dot)
     # A length l scales (z_i - z_j)^2 by -2 per d log l; summed over all pairs without forming them.
     pull = weight * slope * kernel.signal
-    gradient[3:] = 4.0 * (pull.sum(axis=1) @ (z * z) - np.einsum("ij,ij->j", z, pull @ z))
+    lengths = 4.0 * (pull.sum(axis=1) @ (z * z) - np.einsum("ij,ij->j", z, pull @ z))
+    gradient[3:] = np.bincount(groups, lengths)
     step = (theta - means) / deviations
     return float(value + 0.5 * step @ step), gradient + step / deviations
 
@@ -210,7 +216,8 @@ class Encoder:
 
     A choice becomes one column an option, a number its share of the range; a parameter that is not always active gets a
     column that says whether it is. A fact is taken in its logarithm when it is positive and spans more than a factor of
-    ten, then standardised; what is not finite counts as the lowest.
+    ten, then standardised; what is not finite counts as the lowest. ``groups`` ``(d,)`` numbers what a column belongs to:
+    the options of a choice are as far from each other as the data say, but all by one length.
 
     Args:
         axes: One a parameter.
@@ -221,6 +228,10 @@ class Encoder:
     def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray) -> None:
         self.axes = [(j, axis) for j, axis in enumerate(axes) if not axis.distribution.single()]
         self._partly = np.isnan(rows).any(axis=0) if len(rows) else np.zeros(len(axes), dtype=bool)
+        widths = [a.size if a.size is not None else 1 + int(self._partly[j]) for j, a in self.axes] + [1] * facts.shape[
+            1
+        ]
+        self.groups = np.repeat(np.arange(len(widths)), widths) if widths else np.zeros(1, dtype=int)
         self._log, self._low, self._middle, self._spread = [], [], [], []
         for column in facts.T:
             finite = column[np.isfinite(column)]

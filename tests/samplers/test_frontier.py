@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from optuna.trial import TrialState, create_trial
 
 from autokd.pareto import hypervolume
 from autokd.samplers import FrontierSampler
+from autokd.samplers.candidates import key
+from autokd.samplers.frontier import REFINED
 from autokd.testing.samplers import check_sampler
 
 DIRECTIONS = ["minimize", "maximize"]
@@ -116,6 +118,39 @@ def test_known_that_fails_leaves_the_candidate_out(caplog: pytest.LogCaptureFixt
     study = studied(FrontierSampler({0: known}, space=suggest, seed=0, pool=60), 14)
     assert all(8 < p["width"] <= 32 for p in params_of(study))
     assert caplog.text.count("too wide") == 1
+
+
+class Slow:
+    """The latency, whose exact value costs a call; for pools there is one that is off by up to a tenth."""
+
+    def __init__(self) -> None:
+        self.asked: list[Params] = []
+
+    def __call__(self, params: Params) -> float:
+        self.asked.append(params)
+        return latency(params)
+
+    def rough(self, pool: Sequence[Params]) -> np.ndarray:
+        return np.array([latency(p) * (1 + 0.1 * math.sin(len(key(p)) % 7)) for p in pool])
+
+
+def test_pools_are_ranked_roughly_and_the_best_few_exactly() -> None:
+    slow = Slow()
+    study = studied(FrontierSampler(known={0: slow}, seed=0, pool=100), 30)
+    assert len(slow.asked) <= 30 + 20 * REFINED
+    for trial in study.trials[12:]:  # whatever was proposed from the model was asked exactly
+        assert trial.params in slow.asked
+    plain = studied(FrontierSampler(known={0: latency}, seed=0, pool=100), 30)
+    assert volume(study) > 0.97 * volume(plain)
+
+
+def test_features_may_be_exchanged() -> None:
+    sampler = FrontierSampler(seed=0, pool=40, features=lambda params: [1.0])
+    study = studied(sampler, 14)
+    asked: list[Params] = []
+    sampler.features = lambda params: asked.append(params) or [latency(params), 2.0]  # type: ignore[func-returns-value]
+    study.optimize(objective, n_trials=2)
+    assert len(asked) > 40
 
 
 def test_it_beats_chance() -> None:

@@ -32,14 +32,15 @@ def points(seed: int, n: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, 3))
 
 
-def test_gradient_is_that_of_the_value() -> None:
-    x, rng = points(0, 12), np.random.default_rng(1)
-    y, theta = rng.normal(size=12), rng.normal(size=6) * 0.3
-    means, deviations = np.full(6, 0.2), np.full(6, 1.5)
-    _, gradient = _negative_log_posterior(theta, x, y, means, deviations)
-    for j in range(6):
-        step = np.eye(6)[j] * 1e-5
-        up, down = (_negative_log_posterior(theta + s, x, y, means, deviations)[0] for s in (step, -step))
+@pytest.mark.parametrize("groups", [[0, 1, 2], [0, 1, 1], [0, 0, 0]])
+def test_gradient_is_that_of_the_value(groups: list[int]) -> None:
+    x, rng, tied = points(0, 12), np.random.default_rng(1), np.array(groups)
+    y, theta = rng.normal(size=12), rng.normal(size=4 + max(groups)) * 0.3
+    means, deviations = np.full(len(theta), 0.2), np.full(len(theta), 1.5)
+    _, gradient = _negative_log_posterior(theta, x, y, means, deviations, tied)
+    for j in range(len(theta)):
+        step = np.eye(len(theta))[j] * 1e-5
+        up, down = (_negative_log_posterior(theta + s, x, y, means, deviations, tied)[0] for s in (step, -step))
         assert gradient[j] == pytest.approx((up - down) / 2e-5, rel=1e-4, abs=1e-6)
 
 
