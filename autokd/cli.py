@@ -380,7 +380,7 @@ def doctor(as_json: AsJson = False) -> None:
 def dashboard(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Open on this study.")] = None,
     storage: Storage = None,
-    port: Annotated[int, typer.Option(help="Port.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8501,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond loopback only when you say so.")
     ] = "127.0.0.1",

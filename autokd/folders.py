@@ -32,6 +32,14 @@ def home_of(plan: Plan, url: str) -> Path:
     return base.absolute() / "studies" / plan.config.name
 
 
+def owned_home(home: Path, url: str, name: str) -> bool:
+    """Whether a folder is that of a study in this ledger, whatever the ledger says: it lies beside it, or names it as its owner."""
+    file = sqlite_file(url)
+    if file is not None and home.resolve() == (file.parent / ".autokd" / "studies" / name).resolve():
+        return True
+    return str(read_json(home / OWNER, {}).get("ledger")) == str(file or shown_url(url))
+
+
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """What a disk says, as one clear StorageError."""

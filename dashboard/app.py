@@ -39,19 +39,18 @@ def main() -> None:
     wanted = os.environ.get("AUTOKD_DASHBOARD_PAGE") or "front"
     for key in [k for k in st.session_state if k == "study" or str(k).startswith("profile ")]:
         st.session_state[key] = st.session_state[key]  # else Streamlit forgets what a page does not draw
-    pages = [
-        st.Page(
-            partial(of_study, module.page, getattr(module, "LIVE", False)),
-            title=title, url_path=path, default=path == wanted,
-        )
-        for path, module, title in PAGES
-    ]  # fmt: skip
-    overall = [
-        st.Page(all_studies, title="Studies", url_path="studies", default=wanted == "studies"),
-        st.Page(new_search, title="Start a search", url_path="start", default=wanted == "start"),
-    ]  # fmt: skip
-    st.session_state["pages"] = {page.url_path or wanted: page for page in [*pages, *overall]}
-    st.navigation({"Study": pages, "All": overall}).run()
+    drawn = {path: partial(of_study, module.page, getattr(module, "LIVE", False)) for path, module, _ in PAGES}
+    drawn |= {"studies": all_studies, "start": new_search}
+    titles = {path: title for path, _, title in PAGES} | {"studies": "Studies", "start": "Start a search"}
+    # The first page's address is "/", and Streamlit keeps its name for it: under another, its own leads there as well.
+    pages = {
+        path: st.Page(draws, title=titles[path], url_path="first" if path == wanted else path, default=path == wanted)
+        for path, draws in drawn.items()
+    }
+    st.session_state["pages"] = pages
+    named = st.Page(drawn[wanted], title=titles[wanted], url_path=wanted, visibility="hidden")
+    of_one = [pages[path] for path, _, _ in PAGES]
+    st.navigation({"Study": [*of_one, named], "All": [pages["studies"], pages["start"]]}).run()
 
 
 def of_study(page: Callable[[View], None], live: bool) -> None:

@@ -119,7 +119,7 @@ def _resume(view: View, key: str) -> None:
         st.caption(f"{plain(reason.capitalize())}\\: nothing is left to search\\.")
         return
     if finished:
-        st.caption(f"It ended because {plain(reason)}\\. With a larger budget it goes on\\.")
+        st.caption("With a larger budget it goes on\\.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         more = _more_budget(view)
         spent = finished and not more

@@ -99,8 +99,16 @@ def scores_file(folder: Path) -> Path:
     return found
 
 
+def traceback_of(folder: Path) -> str | None:
+    """What a trial's process said at its end; ``None`` when it left nothing."""
+    try:
+        return (folder / "error.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
 def data_folder(facts: Mapping[str, Any], root: Path) -> Path:
-    """The study's copy of the data; where it was moved with its ledger, below ``root``.
+    """The study's copy of the data, below ``root``, what the studies of its ledger share.
 
     Raises:
         StudyError: The study does not name it, or it is gone.
@@ -108,9 +116,11 @@ def data_folder(facts: Mapping[str, Any], root: Path) -> Path:
     stated = (facts.get("data") or {}).get("folder")
     if not isinstance(stated, str) or not stated:
         raise StudyError("the study must say where its data are", "nothing", "`autokd resume` prepares them again.")
-    for folder in (Path(stated), root / "datasets" / Path(stated).name):
-        if (folder / "dataset.json").is_file():
-            return folder
+    folder = (
+        root / "datasets" / Path(stated).name
+    )  # wherever the ledger says that it is: a foreign one may name any folder
+    if (folder / "dataset.json").is_file():
+        return folder
     raise StudyError("the study's copy of the data must be there", "none", "`autokd resume` writes it again.")
 
 

@@ -46,7 +46,7 @@ def sliders(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> None:
         _keep(key, steps[-1], st.session_state.get(key) in steps)
         unit = metric_of(cost.metric).unit
         place.select_slider(
-            f"At most: {plain(label(cost))}", steps, key=key, on_change=moved,
+            f"At most: {plain(without_unit(cost))}", steps, key=key, on_change=moved,
             format_func=lambda v, unit=unit: number(v, unit),
         )  # fmt: skip
     span = quality_range(rows[quality.name], quality)
@@ -58,6 +58,12 @@ def sliders(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> None:
         places[-1].slider(
             words, span.low, span.high, key=key, step=span.step, on_change=moved, format=f"%.{span.places}f"
         )
+
+
+def without_unit(goal: Objective) -> str:
+    """A cost's label; the slider's values say their unit, which changes with their size."""
+    unit = metric_of(goal.metric).unit
+    return label(goal).replace(f"({unit}, ", "(").replace(f" ({unit})", "")
 
 
 def inside(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> pd.DataFrame:

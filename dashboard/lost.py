@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,9 @@ def rejections(frame: pd.DataFrame) -> pd.DataFrame:
     before = ~rows["began_training"].map(bool, na_action="ignore").fillna(False).astype(bool)
     if "retimed" in rows.columns:  # another study trained it
         before &= ~rows["retimed"].eq(True)
+    before |= rows["cpu_s"].astype(float).eq(0) & rows["saved_cpu_s"].astype(float).eq(
+        0
+    )  # a step that no cut makes fast enough
     shown = pd.DataFrame(
         {"constraint": rows["violation"].astype(str), "before_training": before, "number": rows["number"]}
     )
@@ -82,11 +86,18 @@ def outside(constraint: str, records: Iterable[TrialRecord | None]) -> Outside |
         return None
     try:
         parsed = Constraint.parse(constraint)
-    except UserError:
-        unit, limit = "", 0.0
+    except UserError:  # of a ladder: "latency_ms@cpu_1_thread <= 0.8 times the parent's"
+        unit, limit = _unit_of(constraint), 0.0
     else:
         unit, limit = metric_of(parsed.metric).unit, parsed.limit
     amounts = np.array([v.amount for v in hits], dtype=float)
     middle = float(np.median(amounts))
     value = float(np.median([v.value for v in hits]))
     return Outside(len(hits), unit, value, middle, float(amounts.max()), middle / abs(limit) if limit else None)
+
+
+def _unit_of(constraint: str) -> str:
+    """The unit of what a constraint begins with; empty where that is no metric."""
+    with suppress(UserError, IndexError):
+        return metric_of(constraint.split()[0].partition("@")[0]).unit
+    return ""

@@ -6,6 +6,7 @@ other while the browser still opens.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from contextlib import suppress
@@ -36,6 +37,8 @@ def read_ahead() -> None:
 
 def main() -> None:
     """Serve until stopped."""
+    # modules with cached functions are imported before there is a server; it would say so, once for each of them
+    logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
     import_pages()
     threading.Thread(target=read_ahead, daemon=True).start()
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]]

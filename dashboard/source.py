@@ -237,11 +237,13 @@ def forget(name: str) -> None:
     """Open a study anew at the next look: it may have been deleted and made again under its name."""
     with _opening:
         for key in [k for k in _kept if k[1] == name]:
-            del _kept[key]
+            _kept.pop(key)[1].close()
 
 
-_kept: dict[tuple[str, str, str], tuple[Study, TrialReader]] = {}
+Key = tuple[str, str, str]
+_kept: dict[Key, tuple[Study, TrialReader]] = {}
 _opening = threading.Lock()
+_reading: dict[Key, threading.Lock] = {}
 
 
 def keep_open(summary: StudySummary) -> tuple[Study, TrialReader]:
@@ -251,11 +253,16 @@ def keep_open(summary: StudySummary) -> tuple[Study, TrialReader]:
     """
     key = (url(), summary.name, _identity(summary))
     with _opening:
-        if key not in _kept:
-            while len(_kept) >= MOST_OPEN:
-                _kept.pop(next(iter(_kept)))
-            _kept[key] = Study.open(summary.name, url()), TrialReader(url(), summary.name)
-        return _kept[key]
+        reading = _reading.setdefault(key, threading.Lock())
+    with reading:  # whoever wants the same study waits; others do not
+        if (found := _kept.get(key)) is None:
+            found = Study.open(summary.name, url()), TrialReader(url(), summary.name)
+            with _opening:
+                while len(_kept) >= MOST_OPEN:
+                    _kept.pop(oldest := next(iter(_kept)))[1].close()
+                    _reading.pop(oldest, None)
+                _kept[key] = found
+    return found
 
 
 def _identity(summary: StudySummary) -> str:

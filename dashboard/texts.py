@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from autokd.errors import StudyError
+from autokd.folders import owned_home
 from autokd.lineage import Lineage, left_words
 from autokd.objectives import Objective, metric_of
 from autokd.results import Member
@@ -48,6 +49,11 @@ def plain(value: object) -> str:
     return MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
+def file_name(study: str) -> str:
+    """A study's name as part of a file's."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", study)
+
+
 def front_table(
     rows: pd.DataFrame,
     objectives: Sequence[Objective],
@@ -81,7 +87,16 @@ def front_table(
         found.append(shown | {c.removeprefix("params_"): row[c] for c in params})
     table = pd.DataFrame(found)
     silent = [c for c in ("lineage", "channels left, about") if c in table.columns and not table[c].any()]
-    return table.drop(columns=silent)
+    return small_times(table.drop(columns=silent))
+
+
+def small_times(table: pd.DataFrame) -> pd.DataFrame:
+    """Times in microseconds where all of them are below a millisecond; the unit is in a column's name."""
+    times = [c for c in table.columns if re.search(r" \(ms\b", str(c))]
+    if not times or not (table[times].max(numeric_only=True) < 1).all():
+        return table
+    found = table.assign(**{c: 1e3 * table[c] for c in times})
+    return found.rename(columns={c: str(c).replace(" (ms", " (µs") for c in times})
 
 
 def _known(value: Any) -> bool:
@@ -163,11 +178,12 @@ def download(study: Study, member: Member) -> Download:
         not Path(member.artifact or "").exists() and moved.exists()
     ):  # the folder is elsewhere now; its hash is still checked
         member = replace(member, artifact=str(moved))
-    if member.artifact and not Path(member.artifact).resolve().is_relative_to(study.home.resolve()):
-        # a foreign ledger may name any file of this host
+    inside = Path(member.artifact or "").resolve().is_relative_to((study.home / "trials").resolve())
+    if member.artifact and not (inside and owned_home(study.home, study.ledger.url, study.name)):
+        # a foreign ledger may name any file of this host, and any folder as its own
         raise StudyError("a download must be a file of its study", f"{member.artifact}, outside {study.home}")
 
-    name = f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', study.name)}-{member.number}.onnx"
+    name = f"{file_name(study.name)}-{member.number}.onnx"
     with tempfile.TemporaryDirectory(prefix="autokd-dashboard-") as folder:
         path = hand_over(study, member, Path(folder) / name)
         return Download(name, path.read_bytes(), receipt_path(path).read_text(encoding="utf-8"))

@@ -59,14 +59,17 @@ def one_device(view: View) -> None:
     st.info(
         plain(
             f"This study timed its students on {names} only. To compare devices, list several in the next study's file; "
-            "every student is then timed on each (this host must be able to stand for them: `autokd doctor` says which)."
+            "every student is then timed on each (this host must be able to stand for them: autokd doctor says which)."
         )
     )
     listed = [*(p.name for p in view.plan.profiles), "cpu_2_threads" if names != "cpu_2_threads" else "cpu_1_thread"]
     st.code(f"hardware: [{', '.join(listed)}]", language="yaml")
-    st.markdown("One file that exists already is timed on another device with its profile, on that device:")
+    st.markdown("The students that exist already get another device's front without training, in a study of its own:")
+    other = "cpu_2_threads" if names != "cpu_2_threads" else "cpu_1_thread"
+    st.code(for_a_shell("retime", view.name, url()) + f" --profile {other}", language="bash")
+    st.markdown("One file is timed with a profile on whatever machine it was copied to:")
     st.code(f"{for_a_shell('export', view.name, url())}\nautokd measure FILE.onnx --profile PROFILE", language="bash")
-    st.caption(plain("`autokd list profiles` names the profiles; a profile is a YAML file of its own, too."))
+    st.caption(plain("autokd list profiles names the profiles; a profile is a YAML file of its own, too."))
 
 
 def goals_on(view: View, device: str) -> tuple[Objective, ...]:

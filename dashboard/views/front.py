@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -22,6 +23,8 @@ from autokd.trial import ERROR
 LIVE = True
 HEIGHT = 480
 """Of the chart, in pixels."""
+SCRIPTS_S = 30.0
+"""After so long a browser has Plotly's scripts."""
 PICTURE, STILL = "front_picture", "front_still"
 """Keys of containers; Streamlit makes them classes of the page."""
 UNTIL_DRAWN = f"""
@@ -46,7 +49,7 @@ def page(view: View) -> None:
     first = "drawn" not in st.session_state
     st.session_state["drawn"] = True
     with picture:
-        first_picture(view, shown=first)
+        first_picture(view)
     with choosing:
         goals, colour, others = chart_choices(view)
     rows, front = view.measured(goals), view.front(goals)
@@ -169,13 +172,17 @@ def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequenc
 # ---------------------------------------------------------------------------------------------------- picture
 
 
-def first_picture(view: View, shown: bool) -> None:
-    """The front as an image, at the place of the chart until the browser has Plotly's scripts and drew it."""
+def first_picture(view: View) -> None:
+    """The front as an image, at the place of the chart until the browser has Plotly's scripts and drew it.
+
+    Sent again for a while, because a page may be drawn a second time before the scripts are there; then no longer.
+    """
+    began = st.session_state.setdefault("first picture", time.monotonic())
     still_at = st.container(key=STILL)  # also when empty: else the chart would change its place, and be drawn anew
-    if shown:
+    if time.monotonic() - began < SCRIPTS_S:
         with still_at:
             st.html(f"<style>{UNTIL_DRAWN}</style>")
-            st.image(prepare(view))
+            st.image(st.session_state.setdefault("first picture of", {}).setdefault(view.name, prepare(view)))
 
 
 def prepare(view: View) -> str:

@@ -12,6 +12,7 @@ import streamlit as st
 from autokd.dashboard import drivers, launch, source
 from autokd.dashboard.controls import allowed, arrived, failed, follow
 from autokd.dashboard.launch import Job
+from autokd.dashboard.progress import span
 from autokd.dashboard.study_file import Checked, check, free_name, template
 from autokd.dashboard.study_form import TEXT, form
 from autokd.dashboard.texts import plain, title
@@ -139,7 +140,7 @@ def _buttons(text: str, name: str, taken: bool) -> None:
             "Pre-flight", key="start preflight button", disabled=not name or busy, help=tip, icon=":material/flight:"
         ):
             _try(PREFLIGHT, lambda: launch.preflight(text, name, source.url()))
-        tip = "Writes the file beside the ledger's folder and searches it in a process that outlives this page."
+        tip = "Writes the file into the folder that the dashboard was started in, and searches it in a process of its own."
         if st.button(
             "Start the search", key="start button", type="primary", disabled=not name or taken or starting, help=tip,
             icon=":material/play_arrow:",
@@ -223,8 +224,8 @@ def _found(found: dict[str, Any]) -> None:
     cells = {
         "candidates": "endless" if size is None else number(size, ""),
         "meet the constraints": f"{found['feasible_share']:.0%}",
-        "one training": f"{duration(found['train_s'])} CPU",
-        "whole search": "no limit" if total is None else duration(total),
+        "one training": f"{span(found['train_s'])} CPU",
+        "whole search": "no limit" if total is None else span(total),
         "disk": number(found["disk_bytes"], "bytes"),
     }
     helps = {
@@ -259,10 +260,3 @@ def ranges(found: dict[str, tuple[float, float]]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["cost", "device", "smallest", "largest"])
-
-
-def duration(seconds: float) -> str:
-    """``0.014 s``, ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

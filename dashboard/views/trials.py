@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import trials_table as tables
+from autokd.dashboard.evidence import traceback_of
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
+from autokd.dashboard.texts import file_name, plain
 from autokd.dashboard.trials_table import Column, Filters
 from autokd.tables import number
 from autokd.trial import Outcome, TrialRecord
@@ -114,7 +115,7 @@ def controls(view: View, known: Sequence[Column], rows: pd.DataFrame) -> tuple[l
         key = f"columns {view.name}"
         kept = st.multiselect("Columns", names, first, key=key, persist_state="session", label_visibility="collapsed")
     take.download_button(
-        "Download CSV", lambda: tables.csv(ordered), f"{view.name}-trials.csv", "text/csv", on_click="ignore",
+        "Download CSV", lambda: tables.csv(ordered), f"{file_name(view.name)}-trials.csv", "text/csv", on_click="ignore",
         key=f"csv {view.name}", icon=":material/download:", width="stretch", disabled=not len(rows),
         help="The filtered trials with all columns, the ledger's names and full precision\\.",
     )  # fmt: skip
@@ -219,18 +220,10 @@ def failed(view: View, trial: int, record: TrialRecord) -> None:
     )
     if record.detail:
         st.code(record.detail, language=None, wrap_lines=True)
-    trace = trace_of(view, trial)
+    trace = traceback_of(view.folder(trial))
     if trace is None:
         st.caption("No trace was left in its folder: a worker that was lost leaves none\\.")
         return
     cut = f", its last {MOST_TRACE:,} characters" if len(trace) > MOST_TRACE else ""
     st.caption(plain(f"The trace{cut}:"))
     st.code(trace[-MOST_TRACE:], language="python", height=400 if trace.count("\n") > 16 else "content")
-
-
-def trace_of(view: View, trial: int) -> str | None:
-    """What evaluation wrote into ``error.txt``; ``None`` when there is none."""
-    try:
-        return (view.folder(trial) / "error.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import lost
+from autokd.dashboard.evidence import traceback_of
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.tables import number
@@ -42,22 +43,14 @@ def failed(view: View) -> None:
             record = view.reader.record(int(group.last))
             said = record.detail if record is not None else None
             st.markdown(plain(said) if said else "Nothing more was recorded\\.")
-            trace = traceback_of(view, int(group.last))
+            trace = traceback_of(view.folder(int(group.last))) or ""
+            trace = trace if len(trace) <= LONGEST else "…\n" + trace[-LONGEST:]
             if trace:
                 st.code(trace, language=None)
             else:
                 st.caption("There is no traceback: error\\.txt is not in the trial's folder\\.")
     if len(groups) > GROUPS:
         st.caption(f"Examples of the {GROUPS} most frequent ones\\.")
-
-
-def traceback_of(view: View, trial: int) -> str:
-    """What the trial's process said at its end; empty when it left nothing. Of a very long text the end."""
-    try:
-        text = (view.folder(trial) / "error.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text if len(text) <= LONGEST else "…\n" + text[-LONGEST:]
 
 
 def rejected(view: View) -> None:

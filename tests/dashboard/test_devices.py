@@ -123,7 +123,10 @@ def test_one_device_says_how_to_time_on_another(make: Make, open_page: Open) -> 
     make()
     app = open_page("devices")
     assert not app.error and "on cpu_1_thread only" in words(app)
-    assert app.code[0].value == "hardware: [cpu_1_thread, cpu_2_threads]" and "autokd measure" in app.code[1].value
+    assert app.code[0].value == "hardware: [cpu_1_thread, cpu_2_threads]" and "autokd measure" in app.code[2].value
+    assert app.code[1].value.startswith("autokd retime digits") and app.code[1].value.endswith(
+        "--profile cpu_2_threads"
+    )
 
 
 @pytest.mark.parametrize("students", [0, 1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +16,13 @@ import pandas as pd
 import pytest
 
 from autokd.dashboard import limits, picking, texts
+from autokd.errors import StudyError
 from autokd.files import file_sha256
+from autokd.folders import OWNER
 from autokd.ledger import STATE_KEY
 from autokd.live import DRIVER_KEY
 from autokd.objectives import Objective
+from autokd.study import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, write_student
 
@@ -41,9 +45,9 @@ def test_a_study_with_a_front(make: Make, open_page: Open) -> None:
     assert "finished (12 trials) · 7 trials finished · 5 students · 4 on the front" in words(app)
     table = app.dataframe[0].value
     assert table["trial"].tolist() == [0, 1, 2, 3]
-    assert table["latency (ms, cpu_1_thread)"].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert table["latency (µs, cpu_1_thread)"].tolist() == pytest.approx([10, 20, 30, 40])
     assert table["accuracy (%)"].tolist() == pytest.approx([80, 83, 86, 89])
-    assert table["latency ± (ms, cpu_1_thread)"].tolist() == pytest.approx([4e-5, 8e-5, 12e-5, 16e-5])
+    assert table["latency ± (µs, cpu_1_thread)"].tolist() == pytest.approx([0.04, 0.08, 0.12, 0.16])
     assert len(downloads(app)) == 2
 
 
@@ -107,6 +111,18 @@ def test_a_file_that_is_gone_is_said_in_words(make: Make, open_page: Open) -> No
     assert app.dataframe[0].value["trial"].tolist() == [0]
 
 
+def test_a_ledger_cannot_make_a_foreign_folder_its_own(make: Make, open_page: Open, tmp_path: Path) -> None:
+    study = make()
+    home = tmp_path / "elsewhere" / "studies" / study.name  # as another study's, with files of its own
+    shutil.copytree(study.home, home)
+    (home / OWNER).write_text('{"ledger": "/somebody/else.db"}')
+    study.ledger.set_attr(HOME_KEY, str(home))
+    for member in study.members():
+        member = dataclasses.replace(member, artifact=str(home / "trials" / f"{member.number:05d}" / "student.onnx"))
+        with pytest.raises(StudyError, match="must be a file of its study"):
+            texts.download(study, member)
+
+
 def test_a_file_outside_the_study_is_not_handed_out(make: Make, open_page: Open, tmp_path: Path) -> None:
     study = make(students=1)
     elsewhere = tmp_path / "other.onnx"
@@ -145,7 +161,7 @@ def test_another_device_has_another_front(make: Make, open_page: Open) -> None:
     app.selectbox(key="profile digits").set_value("cpu_2_threads").run()
     table = app.dataframe[0].value
     assert not app.exception and table["trial"].tolist() == [4, 3]
-    assert "latency (ms, cpu_2_threads)" in table.columns
+    assert "latency (µs, cpu_2_threads)" in table.columns
 
 
 def test_any_two_measurements_make_a_front(make: Make, open_page: Open) -> None:
@@ -195,7 +211,7 @@ def test_what_was_confirmed_is_shown_with_its_place(make: Make, open_page: Open)
     study.ledger.set_attr("autokd:confirmed", {str(best): found})
     table = open_page().dataframe[0].value
     assert table["accuracy (%, test split)"].iloc[0] == pytest.approx(77)
-    assert table["latency (ms, cpu_1_thread, again)"].iloc[0] == pytest.approx(0.0123)
+    assert table["latency (µs, cpu_1_thread, again)"].iloc[0] == pytest.approx(12.3)
 
 
 def test_a_live_study_shows_a_new_student_by_itself(make: Make, open_page: Open) -> None:

@@ -143,6 +143,7 @@ def test_lost_trials_are_grouped() -> None:
             "cause": [None, "diverged", "diverged", None, None, None],
             "violation": [None, None, None, None, "size_bytes <= 40000", "size_bytes <= 40000"],
             "began_training": [True, True, True, None, False, None],
+            "cpu_s": [3.0, 2.0, 2.0, 1.0, 0.1, 0.1], "saved_cpu_s": 0.0,
         }
     )  # fmt: skip
     failed = lost.failures(frame).to_dict("records")
@@ -152,6 +153,8 @@ def test_lost_trials_are_grouped() -> None:
     assert lost.rejections(frame).to_dict("records") == [one]
     known = frame.assign(retimed=[False] * 5 + [True])  # another study trained it
     assert [r["before_training"] for r in lost.rejections(known).to_dict("records")] == [False, True]
+    step = frame.assign(began_training=True, cpu_s=[0.0] * 5 + [2.0])  # of a ladder: no cut made the first fast enough
+    assert [r["before_training"] for r in lost.rejections(step).to_dict("records")] == [False, True]
     assert not len(lost.failures(frame.head(1))) and not len(lost.rejections(frame.head(1)))
 
 
@@ -164,6 +167,9 @@ def test_how_far_outside() -> None:
     assert found is not None and (found.of, found.unit, found.amount, found.most) == (3, "bytes", 8e3, 4e4)
     assert found.value == 48e3 and found.share == pytest.approx(0.2)
     assert lost.outside("macs <= 1", records) is None
+    step = "latency_ms@cpu_1_thread <= 0.8 times the parent's"
+    found = lost.outside(step, [TrialRecord(Outcome.INFEASIBLE, violations=(Violation(step, 0.01, 0.002),))])
+    assert found is not None and (found.unit, found.share) == ("ms", None)
 
 
 # ------------------------------------------------------------------------------------------------------ figures
