@@ -58,6 +58,8 @@ class EarlyStopping:
             self.stopped[candidate] = float(record.notes["rung"]["share"]), key
         elif record.outcome != Outcome.DUPLICATE:
             self.stopped.pop(candidate, None)
+            if not known and candidate == number:  # it rested and then was lost: whoever tries again is the candidate
+                self.rule.curves.pop(candidate, None)
 
     def begun(self, trials: Iterable[FrozenTrial]) -> None:
         """Trials of the ledger that wait or run: what they continue is no longer stopped."""

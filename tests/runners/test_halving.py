@@ -153,6 +153,17 @@ def test_a_fast_weak_candidate_goes_on_beside_slow_strong_ones() -> None:
     assert not rule.goes_on(3, 1 / 3)
 
 
+def test_every_cost_counts() -> None:
+    """Slower than a better one, but smaller than all: it goes on, and is stopped where its size is not asked for."""
+    for costs in (2, 1):
+        rule: Halving[int] = Halving(first=1 / 3)
+        for i in range(4):
+            quality = 0.9 - 0.01 * i
+            rule.tell(i, Curve(((1 / 3, quality), (1.0, quality)), (1.0 + i, 100.0 + i)[:costs], quality))
+        rule.tell(4, Curve(((1 / 3, 0.5),), (5.0, 10.0)[:costs]))
+        assert rule.goes_on(4, 1 / 3) == (costs == 2)
+
+
 def test_nobody_is_stopped_among_few() -> None:
     rule = told([(0.9, 1.0, 0.95), (0.8, 2.0, 0.85), (0.1, 3.0, None)], Halving())
     assert rule.goes_on(2, 1 / 3)

@@ -20,9 +20,10 @@ from autokd.pareto import hypervolume
 from autokd.plan import make_plan
 from autokd.runners.driver import Driver
 from autokd.runners.early_stopping import resting_folders
+from autokd.runners.evaluator import going_on, lost_record
 from autokd.study import Study
 from autokd.testing.simulation import FakeClock, SimulatedCurve, curve_to, simulate
-from autokd.trial import Outcome, ParamValue, TrialRecord
+from autokd.trial import Outcome, ParamValue, StageRecord, TrialRecord
 
 SPACE: dict[str, Any] = {
     "family": "mobilenet",
@@ -179,6 +180,26 @@ def test_a_queued_continuation_survives_a_kill(tmp_path: Path) -> None:
     job = again.next()
     assert job is not None and job.continues == number
     assert again.next() is not None, "the candidate is asked for once"
+
+
+@pytest.mark.parametrize("lost", ["interrupted", "lost_worker"])
+def test_a_trial_that_rested_and_was_lost_is_tried_again_and_stays_paid(tmp_path: Path, lost: str) -> None:
+    study = new_study(tmp_path)
+    driver = Driver(study.ledger, study.plan, study.home)
+    job = driver.next()
+    assert job is not None and driver.halving is not None
+    stage = StageRecord("distill", "key", 2.0, 2.0)
+    notes = {"curve": [[0.375, 0.5]], "screened": {"latency_ms@cpu_1_thread": 0.1}, "rung": {"share": job.rungs[0]}}
+    rested = TrialRecord(Outcome.STOPPED, job.candidate.params, stages=(stage,), began_training=True, notes=notes)
+    assert driver.goes_on(job, rested) and job.number in driver.halving.rule.curves
+    if lost == "interrupted":
+        driver.interrupt_all()
+    else:
+        driver.complete(job, lost_record(going_on(job.to_dict(), rested), lost, "killed"))
+    assert driver.halving.rule.curves == {}
+    assert driver.tally().cpu_s == 2.0 and driver.tally().counted == 0
+    again = driver.next()
+    assert again is not None and again.candidate == job.candidate and again.rungs == job.rungs
 
 
 def test_nothing_is_continued_whose_checkpoint_is_gone(tmp_path: Path) -> None:
