@@ -9,7 +9,6 @@ study's own: accuracy over the majority guess, log latency below the teacher's. 
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import sys
 import tempfile
@@ -19,10 +18,9 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from common import write_section
+from common import machine, write_section
 
 from autokd.config import from_dict
-from autokd.hardware.profile import describe_host
 from autokd.plan import make_plan
 from autokd.results import volume
 from autokd.runners.guidance import Guidance
@@ -102,7 +100,7 @@ def report(rows: dict[str, list[list[float]]], seeds: int) -> str:
         table = np.array(found)
         cells = [f"{c.mean():.2f} ({c.min():.2f}-{c.max():.2f})" for c in table.T]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    head = f"Command: `python benchmarks/guidance.py`. Machine: {describe_host()}, shared with other work; {datetime.date.today()}."
+    head = f"Command: `python benchmarks/guidance.py`. {machine(time.time())}"
     law = f"Hypervolume of the study after so many trials, mean over {seeds} seeds, lowest to highest in brackets."
     return "\n".join([head, "", law, "", *lines])
 
