@@ -12,7 +12,6 @@ above 60 %, 60 %) and divided by the true front's. ``--write`` puts the tables i
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,11 +21,10 @@ from typing import Any
 
 import numpy as np
 import optuna
-from common import write_section
+from common import machine, write_section
 from optuna.samplers import BaseSampler
 
 from autokd import registry
-from autokd.hardware.profile import describe_host
 from autokd.pareto import hypervolume, non_dominated
 from autokd.samplers import FrontierSampler
 
@@ -170,16 +168,13 @@ def main() -> int:
     direct = table(bench, names, *sizes, "test")
     honest = table(bench, [n for n in names if n in ("frontier", "optuna:random")] or names[:1], *sizes, "validation")
     shown = " ".join(a for a in sys.argv[1:] if not a.startswith("--data") and a != str(options.data))
-    command = f"Command: `python benchmarks/nas_bench_201.py {shown}`."
-    machine = f"Machine: {describe_host()}, one thread, shared with other work; {datetime.date.today()}."
+    head = f"Command: `python benchmarks/nas_bench_201.py {shown}`. {machine(time.time())} One thread."
     measure = "Hypervolume ratio to the true front of (latency, CIFAR-100 test accuracy after 200 epochs), mean over"
     spread = f"{len(devices)} devices and {options.seeds} seeds ± standard deviation between seeds."
     protocol = (
         "The honest protocol: the search sees the validation accuracy after 12 epochs; all it evaluated is judged by"
     )
-    text = (
-        f"{command} {machine}\n\n{measure} {spread}\n\n{direct}\n\n{protocol} the test accuracy after 200.\n\n{honest}"
-    )
+    text = f"{head}\n\n{measure} {spread}\n\n{direct}\n\n{protocol} the test accuracy after 200.\n\n{honest}"
     print(text)
     if options.write:
         write_section(text, "nas_bench_201")

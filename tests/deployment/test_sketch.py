@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -181,9 +182,16 @@ def test_the_sketch_is_the_exported_file_but_for_its_weights(tmp_path: Path, nam
     facts = inspect(tmp_path / "real.onnx")
     assert kernels(drawn.data, tmp_path) == kernels(file.SerializeToString(), tmp_path)
     assert (drawn.params, drawn.macs, len(drawn.data)) == (facts.params, facts.macs, facts.size_bytes)
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in _inferred(drawn.model)}
+    assert drawn.written == sum(math.prod(d.dim_value for d in shapes[n.output[0]][1:]) for n in drawn.model.graph.node)
     # a real module, pruned already, says its widths itself
     again = sketched(real, spec)
     assert structure(again.model) == structure(file)
+
+
+def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    return [*graph.value_info, *graph.output]
 
 
 def test_the_spaces_and_families_of_this_test_are_all_there_are() -> None:
