@@ -139,6 +139,12 @@ class SearchConfig(_Block):
     step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
     refine: bool = Field(True, description="train on with the front's students while the budget lasts")
     roots: Literal["auto", "sampler"] = Field("auto", description="begin with the family's own shapes, or not")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="of proposals, students' first weights and the order of their samples (default: the study's seed)",
+    )
 
 
 class BudgetConfig(_Block):
@@ -226,6 +232,11 @@ class StudyConfig(_Block):
         if isinstance(value, int) and value < 1:
             raise ValueError("must be at least 1, or auto")
         return value
+
+    @property
+    def search_seed(self) -> int:
+        """The seed of the search itself: two searches that differ in it share data, splits, teacher and its outputs."""
+        return self.seed if self.search.seed is None else self.search.seed
 
     def fingerprint(self) -> str:
         """Canonical text of what decides results; two configurations of one study must agree on it."""

@@ -73,7 +73,16 @@ def verify(path: Path, reference: np.ndarray, inputs: np.ndarray, targets: np.nd
         StageFailure: ``verify_mismatch`` for a 32-bit file outside the tolerance or any file whose scores are not
         finite.
     """
-    found = scores(path, inputs).astype(np.float64)
+    return compare(scores(path, inputs), reference, targets, bits=bits)
+
+
+def compare(found: np.ndarray, reference: np.ndarray, targets: np.ndarray, *, bits: int) -> Agreement:
+    """:func:`verify` of scores ``(N, classes)`` that the file gave already.
+
+    Raises:
+        StageFailure: As :func:`verify`.
+    """
+    found = found.astype(np.float64)
     wanted = np.asarray(reference, np.float64)
     if found.shape != wanted.shape:
         raise StageFailure("verify", "verify_mismatch", f"the file returns {found.shape}, the model {wanted.shape}")

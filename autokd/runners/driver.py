@@ -26,7 +26,7 @@ from autokd.outlook import watch_trials
 from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
@@ -46,8 +46,8 @@ class Job:
     number: int
     candidate: Candidate
     folder: Path
-    origin: tuple[str, str] | None = None
-    """Stage and key of the trained weights that the candidate's rung goes on from."""
+    origin: Origin | None = None
+    """The trained weights that the candidate's rung goes on from."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a worker needs, in plain values."""
@@ -391,7 +391,7 @@ def make_sampler(
     plan: Plan, done: int, space: Mapping[str, BaseDistribution] | None = None
 ) -> optuna.samplers.BaseSampler:
     """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
-    seed, space = plan.config.seed, space or plan.space.distributions()
+    seed, space = plan.config.search_seed, space or plan.space.distributions()
     sampler = _made(plan.config.sampler, seed, space)
     if done and not getattr(sampler, "stateless", False):
         sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from autokd.strategies.independent import SAMPLE, Independent
-from autokd.trial import Candidate, TrialRecord
+from autokd.trial import Candidate, Origin, TrialRecord
 
 if TYPE_CHECKING:
     from autokd.plan import Plan
@@ -29,8 +29,8 @@ class Strategy(Protocol):
         """A trial ended; on a resume every trial of the ledger is told again, in order."""
         ...
 
-    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
-        """Stage and key of the trained weights that the candidate's rung goes on from."""
+    def origin(self, candidate: Candidate) -> Origin | None:
+        """The trained weights that the candidate's rung goes on from."""
         ...
 
 

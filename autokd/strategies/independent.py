@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autokd.trial import Candidate, TrialRecord
+from autokd.trial import Candidate, Origin, TrialRecord
 
 SAMPLE = "sample"
 """The study's sampler is to propose the next candidate."""
@@ -20,5 +20,5 @@ class Independent:
     def tell(self, number: int, record: TrialRecord) -> None:
         """Nothing to remember."""
 
-    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
+    def origin(self, candidate: Candidate) -> Origin | None:
         return None

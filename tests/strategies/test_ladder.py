@@ -19,8 +19,8 @@ from autokd.errors import ConfigError
 from autokd.plan import Plan, make_plan
 from autokd.space import load_space
 from autokd.strategies import make_strategy
-from autokd.strategies.arms import RACE, handicapped
-from autokd.strategies.ladder import Ladder
+from autokd.strategies.forecast import SEASONED, Forecast
+from autokd.strategies.ladder import STARTERS, Ladder
 from autokd.strategies.roots import family_roots, snap
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
@@ -54,7 +54,8 @@ class World:
         rung = candidate.rung
         assert rung is not None
         if rung.parent is None:
-            latency, trained = 0.003 * float(candidate.params["width_1"]), rung.share
+            pixels = float(candidate.params["resolution"]) / 14
+            latency, trained = 0.003 * pixels * float(candidate.params["width_1"]), rung.share
         else:
             latency = self.latency[rung.parent] * rung.keep
             trained = self.trained[rung.parent] + rung.share
@@ -81,49 +82,85 @@ class World:
         return move
 
 
-def test_the_first_roots_race_and_the_cheapest_good_one_is_walked_down() -> None:
+def test_the_two_cheapest_roots_come_first_and_whole() -> None:
     world = World(Ladder(plan(), [0.1, 0.2]))
-    race = [world.step() for _ in world.strategy.first]
-    assert all(m.rung == Rung("root", RACE) for m in race)
-    assert len({m.key() for m in race}) == len(race) >= 2
-    winner = world.step()
-    assert winner.rung is not None and winner.rung.kind == "train" and winner.rung.parent is not None
-    nodes = world.strategy.first_race()
-    assert winner.rung.parent == min(nodes, key=handicapped).number
-    best = max(nodes, key=lambda n: n.quality)
-    assert handicapped(best) > min(map(handicapped, nodes)), "here the best root costs too much to begin with"
-    steps = []
-    while (move := world.step()).rung.kind == "narrow":  # type: ignore[union-attr]
-        steps.append(move)
-    parents = [m.rung.parent for m in steps if m.rung]
-    assert parents == [len(race) + i for i in range(len(steps))], "each step goes on from the one above"
-    start = world.latency[winner.rung.parent]
-    assert len(steps) == pytest.approx(math.log(start / FLOOR_MS) / math.log(1 / 0.8), abs=1.01)
+    moves = [world.step() for _ in range(STARTERS)]
+    assert [m.rung for m in moves] == [Rung("root", 1.0)] * STARTERS
+    assert [m.params for m in moves] == world.strategy.first[:STARTERS]
+    cheap, dear = (node.cost for node in world.strategy.family_roots_begun())
+    assert cheap < dear
 
 
-def test_what_is_left_goes_into_the_front_and_into_new_roots() -> None:
-    world = World(Ladder(plan(), [0.1, 0.2]))
+def test_what_is_left_goes_where_hypervolume_is_cheapest() -> None:
+    world = World(Ladder(plan(), [0.1, 0.9]))
     moves = [world.step() for _ in range(120)]
     kinds = [m.rung.kind for m in moves if m.rung]
+    assert kinds.count("train") > 10 and kinds.count("narrow") > 5
+    assert len(world.strategy.family_roots_begun()) > STARTERS, "dear roots get their turn"
     roots = [m for m in moves if m.rung and m.rung.kind == "root"]
-    assert kinds.count("train") > 10
-    assert len(roots) > len(world.strategy.first), "refining must not starve the outer search"
-    front = {n.number for n in world.strategy.forest.front()}
-    assert len(front) > 8
+    assert len(roots) > len(world.strategy.family_roots_begun()), "training on must not starve the outer search"
+    assert len({n.number for n in world.strategy.forest.front()}) > 8
 
 
-def test_the_race_keeps_the_other_workers_waiting_not_guessing() -> None:
+def test_without_refining_only_steps_and_roots_are_left() -> None:
+    world = World(Ladder(plan(search__refine=False), [0.1, 0.2]))
+    rungs = [m.rung for m in (world.step() for _ in range(40)) if m.rung]
+    done = world.strategy.forest.nodes
+    assert all(done[r.parent].trained < 1 for r in rungs if r.kind == "train" and r.parent is not None)
+    assert {"narrow", "root"} <= {r.kind for r in rungs}
+
+
+def test_workers_wait_until_there_is_something_to_go_on_from() -> None:
     world = World(Ladder(plan(), [0.1, 0.2]))
-    begun = [world.strategy.next_move() for _ in range(1)]
-    numbers = []
-    for _ in world.strategy.first:
+    begun = []
+    for _ in range(STARTERS):
         move = world.strategy.next_move()
         assert isinstance(move, Candidate)
-        numbers.append((world.begin(move), move))
+        begun.append((world.begin(move), move))
     assert world.strategy.next_move() is None
-    for number, move in numbers:
-        world.end(number, move)
-    assert isinstance(world.strategy.next_move(), Candidate) and begun
+    world.end(*begun[0])
+    assert isinstance(world.strategy.next_move(), Candidate)
+
+
+def test_what_the_budget_has_no_seconds_for_is_not_begun() -> None:
+    made = plan(budget__cpu_s=60.0, budget__trials=None)
+    world = World(Ladder(made, [0.1, 0.2]))
+    while sum(n.cpu_s for n in world.strategy.forest.nodes.values()) < 57:
+        world.step()
+    spent = sum(n.cpu_s for n in world.strategy.forest.nodes.values())
+    assert spent < 60 + 3
+
+
+def test_errors_fall_by_a_power_of_the_training_that_is_learnt() -> None:
+    world = World(Ladder(plan(), [0.1, 0.2]))
+    first = world.step()
+    forest = world.strategy.forest
+    (root,) = forest.roots()
+    before = Forecast(forest)
+    assert before.slope(root) == pytest.approx(SEASONED)
+    world.end(
+        world.begin(Candidate(first.params, Rung("train", 1.0, root.number))),
+        Candidate(first.params, Rung("train", 1.0, 0)),
+    )
+    child = forest.nodes[1]
+    seen = math.log((1 - root.quality) / (1 - child.quality)) / math.log(2)
+    after = Forecast(forest)
+    assert min(SEASONED, seen) < after.slope(child) < max(SEASONED, seen)
+    assert abs(after.slope(child) - seen) < abs(after.slope(root) - seen), "its own past counts more"
+    more = [after.trained(child.quality, child.trained, share) for share in (1.0, 2.0)]
+    assert child.quality < more[0] < more[1] < 1
+    assert after.seconds(child, Rung("train", 2.0, 1)) == pytest.approx(2 * child.per_share + child.around_s)
+
+
+def test_a_student_far_behind_the_best_one_is_worth_nothing_unless_a_person_says_so() -> None:
+    for stated in ({}, {"reference_point": {"accuracy": 0.1}}):
+        forest = World(Ladder(plan(**stated), [0.1, 0.2])).strategy.forest
+        world = World(Ladder(plan(**stated), [0.1, 0.2]))
+        world.step()
+        forest = world.strategy.forest
+        best = forest.roots()[0]
+        poor = 1 - 3 * (1 - best.quality)
+        assert (forest.would_gain(poor, best.cost / 2) > 0) == bool(stated)
 
 
 def test_a_resumed_ladder_goes_on_as_an_uninterrupted_one_would() -> None:
@@ -140,11 +177,12 @@ def test_a_resumed_ladder_goes_on_as_an_uninterrupted_one_would() -> None:
 
 def test_an_interrupted_step_comes_again_and_a_failed_one_does_not() -> None:
     world = World(Ladder(plan(), [0.1, 0.2]))
-    for _ in world.strategy.first:
+    while True:
+        move = world.strategy.next_move()
+        assert isinstance(move, Candidate) and move.rung is not None
+        if move.rung.kind == "narrow":
+            break
         world.step()
-    world.step()
-    move = world.strategy.next_move()
-    assert isinstance(move, Candidate) and move.rung is not None and move.rung.kind == "narrow"
     number = world.begin(move)
     record = TrialRecord(Outcome.INTERRUPTED, move.params, rung=move.rung, parent=move.rung.parent)
     world.strategy.tell(number, record)

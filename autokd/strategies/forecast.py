@@ -1,0 +1,118 @@
+"""What a rung is expected to bring and to cost, from the rungs before it.
+
+Errors fall about as a power of the training (J. Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017,
+https://arxiv.org/abs/1712.00409). The exponent is assumed until it is seen; a student's own past counts more than that of others,
+since small ones flatten sooner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from autokd.strategies.nodes import Forest, Node
+from autokd.trial import Rung
+
+SEASONED, FRESH = 0.15, 0.4
+"""Exponent of the training before any was seen: beyond one whole training, and before."""
+TRUST = 2.0
+"""An assumption counts like so many observations. A student's own past counts as much as all others'."""
+DROP = 0.03
+"""Share of errors that a step down adds, before any was seen."""
+SEEN = 2
+"""So many observations replace an assumption."""
+NEAR = 1.5
+"""A step's harm is judged from steps that began within this factor of the cost."""
+RECENT = 4
+"""Of these the last ones: a student that was trained on loses more by a cut than one that was hardly trained."""
+LARGER, BETTER, DEARER = 1.3, 0.93, 2.0
+"""Cost, errors and CPU seconds of a family's next root over those of the one before, until there are two."""
+
+
+def room(quality: float) -> float:
+    """What is left to gain: errors of a ratio; of another quality its own size."""
+    return max(1e-6, 1 - quality) if 0 <= quality <= 1 else abs(quality)
+
+
+class Forecast:
+    """Expectations of a forest.
+
+    Args:
+        forest: What is known.
+    """
+
+    def __init__(self, forest: Forest) -> None:
+        self.forest = forest
+        self._slopes: list[float] = []
+        for node in forest.measured():
+            above = self._above(node)
+            if node.rung.kind == "train" and above is not None and above.trained >= 1:
+                self._slopes.append(_slope(above, node))
+        self._steps = [
+            (above, node)
+            for node in forest.measured()
+            if node.rung.kind == "narrow" and (above := self._above(node)) is not None
+        ]
+
+    def trained(self, quality: float, before: float, share: float, slope: float | None = None) -> float:
+        """Quality after ``share`` more of a whole training, ``before`` which there was so much."""
+        usual = self._usual() if slope is None else slope
+        early = (before / min(1.0, before + share)) ** FRESH if before < 1 else 1.0
+        late = (max(1.0, before) / max(1.0, before + share)) ** usual
+        return quality + room(quality) * (1 - early * late)
+
+    def slope(self, node: Node) -> float:
+        """Exponent with which a node's errors fall with its training."""
+        above = self._above(node)
+        if node.rung.kind != "train" or above is None or above.trained < 1:
+            return self._usual()
+        return (self._usual() * TRUST + _slope(above, node) * TRUST) / (2 * TRUST)
+
+    def _usual(self) -> float:
+        seen = self._slopes[-8:]
+        return (TRUST * SEASONED + sum(seen)) / (TRUST + len(seen))
+
+    def stepped(self, node: Node, keep: float) -> tuple[float, float]:
+        """Quality and cost after a step down that aims at ``keep`` of the cost."""
+        near = [s for s in self._steps if 1 / NEAR <= s[0].cost / node.cost <= NEAR] or self._steps
+        near = near[-RECENT:]
+        if len(self._steps) < SEEN:
+            return node.quality - DROP * room(node.quality), keep * node.cost
+        share = float(np.mean([(up.quality - n.quality) / room(up.quality) for up, n in near]))
+        kept = math.exp(float(np.mean([math.log(n.cost / up.cost) for up, n in near])))
+        # a student that was trained on gains less from a step's training
+        return node.quality - max(0.0, share) * room(node.quality), min(1.0, max(keep, kept)) * node.cost
+
+    def next_root(self, done: Sequence[Node], share: float) -> tuple[float, float, float]:
+        """Quality, cost and CPU seconds of a family's next root after ``share`` of a training, out of those before it.
+
+        A family names its roots from cheap to dear: what the last step between two of them changed is expected again.
+        """
+        last = done[-1]
+        larger, better, dearer = LARGER, BETTER, DEARER
+        if len(done) > 1:
+            larger = min(4.0, max(1.0, last.cost / done[-2].cost))
+            dearer = min(8.0, max(1.0, last.per_share / max(1e-9, done[-2].per_share)))
+            better = min(1.0, max(0.5, self._whole(last) / self._whole(done[-2])))
+        left = better * self._whole(last) * share**-SEASONED
+        quality = last.quality + room(last.quality) - left
+        return quality, larger * last.cost, last.around_s + dearer * last.per_share * share
+
+    def seconds(self, node: Node, rung: Rung) -> float:
+        """CPU seconds of a rung from a node: training by its length and the student's size, and what is around it."""
+        return max(1e-3, node.per_share * rung.share * rung.keep + node.around_s)
+
+    def _whole(self, root: Node) -> float:
+        """A root's errors as they were or would be after one whole training."""
+        return room(root.quality) * root.trained ** (FRESH if root.trained < 1 else SEASONED)
+
+    def _above(self, node: Node) -> Node | None:
+        above = self.forest.nodes.get(node.rung.parent) if node.rung.parent is not None else None
+        return above if above is not None and above.state == "measured" else None
+
+
+def _slope(above: Node, node: Node) -> float:
+    fell = math.log(room(above.quality) / room(node.quality))
+    return min(1.0, max(0.0, fell / math.log(node.trained / above.trained)))
