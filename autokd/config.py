@@ -137,6 +137,7 @@ class SearchConfig(_Block):
     )
     keep: float = Field(0.8, gt=0.3, lt=1, description="share of the cost that a step down a ladder keeps")
     step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
+    steps: bool = Field(True, description="make the front's students smaller; without, each descends from itself alone")
     refine: bool = Field(True, description="train on with the front's students while the budget lasts")
     roots: Literal["auto", "sampler"] = Field("auto", description="begin with the family's own shapes, or not")
     seed: int | None = Field(

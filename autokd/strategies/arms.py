@@ -59,7 +59,7 @@ def arms_of(forest: Forest, options: SearchConfig, left_s: float = math.inf) -> 
                 quality = forecast.trained(node.quality, node.trained, share, forecast.slope(node))
                 ways.append((rung, quality, node.cost, forecast.seconds(node, Rung("train", share))))
             found += _best(forest, node, ways, left_s)
-        if node in front and not forest.children(node, "narrow"):
+        if options.steps and node in front and not forest.children(node, "narrow"):
             rung = Rung("narrow", options.step_training, node.number, options.keep)
             seconds = forecast.seconds(node, rung)
             quality, cost = forecast.stepped(node, options.keep)

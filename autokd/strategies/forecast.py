@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from autokd.strategies.nodes import Forest, Node
 from autokd.trial import Rung
 
@@ -19,13 +17,11 @@ SEASONED, FRESH = 0.15, 0.4
 """Exponent of the training before any was seen: beyond one whole training, and before."""
 TRUST = 2.0
 """An assumption counts like so many observations. A student's own past counts as much as all others'."""
-DROP = 0.03
-"""Share of errors that a step down adds, before any was seen."""
-SEEN = 2
-"""So many observations replace an assumption."""
-NEAR = 1.5
-"""A step's harm is judged from steps that began within this factor of the cost."""
-RECENT = 4
+DROP = 0.1
+"""Share of errors that a step down adds, before any was seen; it counts like one observation."""
+NEAR = 0.15
+"""A step's harm is judged from steps that began about as dear: so far off, in the logarithm of the cost, one counts a third."""
+RECENT = 6
 """Of these the last ones: a student that was trained on loses more by a cut than one that was hardly trained."""
 LARGER, BETTER, DEARER = 1.3, 0.93, 2.0
 """Cost, errors and CPU seconds of a family's next root over those of the one before, until there are two."""
@@ -76,14 +72,15 @@ class Forecast:
 
     def stepped(self, node: Node, keep: float) -> tuple[float, float]:
         """Quality and cost after a step down that aims at ``keep`` of the cost."""
-        near = [s for s in self._steps if 1 / NEAR <= s[0].cost / node.cost <= NEAR] or self._steps
-        near = near[-RECENT:]
-        if len(self._steps) < SEEN:
-            return node.quality - DROP * room(node.quality), keep * node.cost
-        share = float(np.mean([(up.quality - n.quality) / room(up.quality) for up, n in near]))
-        kept = math.exp(float(np.mean([math.log(n.cost / up.cost) for up, n in near])))
+        share, kept, weight = DROP, math.log(keep), 1.0
+        for above, below in self._steps[-RECENT:]:
+            counts = math.exp(-((math.log(above.cost / node.cost) / NEAR) ** 2))
+            share += counts * (above.quality - below.quality) / room(above.quality)
+            kept += counts * math.log(below.cost / above.cost)
+            weight += counts
         # a student that was trained on gains less from a step's training
-        return node.quality - max(0.0, share) * room(node.quality), min(1.0, max(keep, kept)) * node.cost
+        lost = max(0.0, share / weight) * room(node.quality)
+        return node.quality - lost, math.exp(max(kept / weight, math.log(keep))) * node.cost
 
     def next_root(self, done: Sequence[Node], share: float) -> tuple[float, float, float]:
         """Quality, cost and CPU seconds of a family's next root after ``share`` of a training, out of those before it.

@@ -99,7 +99,7 @@ def test_what_is_left_goes_where_hypervolume_is_cheapest() -> None:
     assert len(world.strategy.family_roots_begun()) > STARTERS, "dear roots get their turn"
     roots = [m for m in moves if m.rung and m.rung.kind == "root"]
     assert len(roots) > len(world.strategy.family_roots_begun()), "training on must not starve the outer search"
-    assert len({n.number for n in world.strategy.forest.front()}) > 8
+    assert len({n.number for n in world.strategy.forest.front()}) >= 6
 
 
 def test_without_refining_only_steps_and_roots_are_left() -> None:
