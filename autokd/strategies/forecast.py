@@ -15,8 +15,11 @@ from autokd.trial import Rung
 
 SEASONED, FRESH = 0.15, 0.4
 """Exponent of the training before any was seen: beyond one whole training, and before."""
-TRUST = 2.0
-"""An assumption counts like so many observations. A student's own past counts as much as all others'."""
+TRUST = 1.0
+"""An assumption counts like an observation over e times the training: what is seen over a short stretch is mostly the validation
+split's noise."""
+LOOK_BACK = 3.0
+"""A student's own exponent is that of the stretch since it had so much less training: small ones flatten sooner."""
 DROP = 0.1
 """Share of errors that a step down adds, before any was seen; it counts like one observation."""
 NEAR = 0.15
@@ -41,11 +44,11 @@ class Forecast:
 
     def __init__(self, forest: Forest) -> None:
         self.forest = forest
-        self._slopes: list[float] = []
-        for node in forest.measured():
-            above = self._above(node)
-            if node.rung.kind == "train" and above is not None and above.trained >= 1:
-                self._slopes.append(_slope(above, node))
+        self._seen = [
+            stretch
+            for node in forest.measured()
+            if node.rung.kind == "train" and (stretch := _stretch(self._above(node), node))
+        ]
         self._steps = [
             (above, node)
             for node in forest.measured()
@@ -61,14 +64,16 @@ class Forecast:
 
     def slope(self, node: Node) -> float:
         """Exponent with which a node's errors fall with its training."""
-        above = self._above(node)
-        if node.rung.kind != "train" or above is None or above.trained < 1:
-            return self._usual()
-        return (self._usual() * TRUST + _slope(above, node) * TRUST) / (2 * TRUST)
+        first, above = node, self._above(node)
+        while first.rung.kind == "train" and above is not None and above.trained >= 1:
+            first, above = above, self._above(above)
+            if node.trained >= LOOK_BACK * first.trained:
+                break
+        own = _stretch(first, node)
+        return _fitted(self._usual(), [own] if own else [])
 
     def _usual(self) -> float:
-        seen = self._slopes[-8:]
-        return (TRUST * SEASONED + sum(seen)) / (TRUST + len(seen))
+        return _fitted(SEASONED, self._seen[-8:])
 
     def stepped(self, node: Node, keep: float) -> tuple[float, float]:
         """Quality and cost after a step down that aims at ``keep`` of the cost."""
@@ -110,6 +115,17 @@ class Forecast:
         return above if above is not None and above.state == "measured" else None
 
 
-def _slope(above: Node, node: Node) -> float:
-    fell = math.log(room(above.quality) / room(node.quality))
-    return min(1.0, max(0.0, fell / math.log(node.trained / above.trained)))
+Stretch = tuple[float, float]
+"""Logarithms of how much more training, and of how many errors fewer."""
+
+
+def _stretch(first: Node | None, last: Node) -> Stretch | None:
+    if first is None or first is last or first.trained < 1:
+        return None
+    return math.log(last.trained / first.trained), math.log(room(first.quality) / room(last.quality))
+
+
+def _fitted(assumed: float, seen: Sequence[Stretch]) -> float:
+    """The slope through the origin by least squares, drawn to what was assumed; never a rise of errors."""
+    found = (TRUST * assumed + sum(x * y for x, y in seen)) / (TRUST + sum(x * x for x, _ in seen))
+    return min(1.0, max(0.0, found))

@@ -1,6 +1,6 @@
 """Ladders: a root is trained, then made smaller step by step, each step tuned from the one above it.
 
-The two cheapest of the family's roots are trained first, since they give a front within seconds. From then on every rung
+The cheapest of the family's roots is trained first, since it gives a front within seconds. From then on every rung
 is the one that promises most hypervolume per CPU second: training on with a student of the front, a step down from one, the
 family's next root, or a root that the study's sampler proposes.
 """
@@ -15,9 +15,6 @@ from autokd.strategies.arms import RACE, arms_of, root_arms
 from autokd.strategies.nodes import Forest, Node, rate_of
 from autokd.strategies.roots import SEARCHED, family_roots, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
-
-STARTERS = 2
-"""So many of the family's roots are trained before anything is compared."""
 
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
@@ -60,12 +57,11 @@ class Ladder:
     def next_move(self) -> Candidate | str | None:
         """The next rung; ``None`` while nothing was measured but something runs."""
         waiting = self._waiting_roots()
-        if waiting and len(self.first) - len(waiting) < STARTERS:
-            return Candidate(waiting[0], Rung("root", 1.0))
         if not self.forest.measured():
-            if any(n.state == "running" for n in self.forest.nodes.values()):
-                return None
-            return Candidate(waiting[0], Rung("root", 1.0)) if waiting else self._new_root()
+            if waiting:
+                return Candidate(waiting[0], Rung("root", 1.0))
+            running = any(n.state == "running" for n in self.forest.nodes.values())
+            return None if running else self._new_root()
         return self._most_promising(waiting)
 
     def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | None:

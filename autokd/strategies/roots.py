@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -35,19 +34,15 @@ def family_roots(plan: Plan) -> list[dict[str, ParamValue]]:
 
 
 def snap(plan: Plan, wanted: Mapping[str, ParamValue] | float) -> dict[str, ParamValue]:
-    """The candidate of the space that is nearest to a shape; what the shape does not say follows the study's defaults,
-    then the distillation method's own.
+    """The candidate of the space that is nearest to a shape; what the shape does not say follows the study's defaults.
 
     Args:
         plan: The plan.
         wanted: Values by name, or one place in [0, 1] between the ends of every parameter of the shape.
     """
     place = wanted if isinstance(wanted, float) else 0.5
-    given = plan.config.distillation
-    own = inspect.signature(registry.load("methods", given.method)).parameters.values()
-    stated: dict[str, Any] = {p.name: p.default for p in own if isinstance(p.default, int | float | str)}
-    stated |= {**plan.config.training.model_dump(exclude_none=True), **given.options}
-    stated |= {"method": given.method, "bits": 32}
+    stated: dict[str, Any] = {**plan.config.training.model_dump(exclude_none=True), **plan.config.distillation.options}
+    stated |= {"method": plan.config.distillation.method, "bits": 32}
     stated |= {} if isinstance(wanted, float) else wanted
     params: dict[str, ParamValue] = dict(plan.space.fixed)
     for p in plan.space.parameters:

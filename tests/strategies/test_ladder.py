@@ -6,8 +6,10 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from support import tiny
@@ -16,11 +18,14 @@ from torch import nn
 import autokd
 from autokd.config import from_dict
 from autokd.errors import ConfigError
+from autokd.evaluation import narrow
+from autokd.evaluation.narrow import LOST, Cut, Narrower, Variant
 from autokd.plan import Plan, make_plan
+from autokd.runners.driver import make_sampler
 from autokd.space import load_space
 from autokd.strategies import make_strategy
 from autokd.strategies.forecast import SEASONED, Forecast
-from autokd.strategies.ladder import STARTERS, Ladder
+from autokd.strategies.ladder import Ladder
 from autokd.strategies.roots import family_roots, snap
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
@@ -82,11 +87,12 @@ class World:
         return move
 
 
-def test_the_two_cheapest_roots_come_first_and_whole() -> None:
-    world = World(Ladder(plan(), [0.1, 0.2]))
-    moves = [world.step() for _ in range(STARTERS)]
-    assert [m.rung for m in moves] == [Rung("root", 1.0)] * STARTERS
-    assert [m.params for m in moves] == world.strategy.first[:STARTERS]
+def test_the_cheapest_root_comes_first_and_whole_and_dearer_ones_later() -> None:
+    world = World(Ladder(plan(), [0.1, 0.9]))
+    first = world.step()
+    assert first.rung == Rung("root", 1.0) and first.params == world.strategy.first[0]
+    while len(world.strategy.family_roots_begun()) < 2:
+        world.step()
     cheap, dear = (node.cost for node in world.strategy.family_roots_begun())
     assert cheap < dear
 
@@ -96,7 +102,7 @@ def test_what_is_left_goes_where_hypervolume_is_cheapest() -> None:
     moves = [world.step() for _ in range(120)]
     kinds = [m.rung.kind for m in moves if m.rung]
     assert kinds.count("train") > 10 and kinds.count("narrow") > 5
-    assert len(world.strategy.family_roots_begun()) > STARTERS, "dear roots get their turn"
+    assert len(world.strategy.family_roots_begun()) > 2, "dear roots get their turn"
     roots = [m for m in moves if m.rung and m.rung.kind == "root"]
     assert len(roots) > len(world.strategy.family_roots_begun()), "training on must not starve the outer search"
     assert len({n.number for n in world.strategy.forest.front()}) >= 6
@@ -113,7 +119,7 @@ def test_without_refining_only_steps_and_roots_are_left() -> None:
 def test_workers_wait_until_there_is_something_to_go_on_from() -> None:
     world = World(Ladder(plan(), [0.1, 0.2]))
     begun = []
-    for _ in range(STARTERS):
+    for _ in world.strategy.first:
         move = world.strategy.next_move()
         assert isinstance(move, Candidate)
         begun.append((world.begin(move), move))
@@ -224,6 +230,43 @@ def test_a_stated_default_decides_what_a_shape_does_not_say() -> None:
 def test_a_ladder_needs_a_cost_and_a_quality(objectives: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         plan(objectives=objectives)
+
+
+def test_a_search_may_have_a_seed_of_its_own() -> None:
+    usual, other = plan(seed=5), plan(seed=5, search__seed=6)
+    assert (usual.config.search_seed, other.config.search_seed, other.config.seed) == (5, 6, 5)
+    proposals = [make_sampler_proposals(p) for p in (usual, plan(seed=5), other)]
+    assert proposals[0] == proposals[1] != proposals[2]
+
+
+def make_sampler_proposals(made: Plan) -> list[Any]:
+    study = optuna.create_study(sampler=make_sampler(made, 0))
+    return [made.space.suggest(study.ask()) for _ in range(5)]
+
+
+def test_pixels_count_more_than_channels_that_look_as_harmful() -> None:
+    narrower = Narrower(SimpleNamespace(), plan().objectives[1])  # type: ignore[arg-type]
+    net = nn.Identity()
+    now = Cut(net, {}, 0.02, Variant("", {}, {}), loss=0.3)
+    channels = Cut(net, {}, 0.016, Variant("prune_1 0.5", {"1": 0.5}, {}), loss=0.5)
+    pixels = Cut(net, {}, 0.016, Variant("resolution 14", {}, {"resolution": 14}), loss=0.5)
+    assert narrower._harm(now, pixels) == pytest.approx(LOST * narrower._harm(now, channels))
+
+
+@pytest.mark.parametrize(("plan_name", "expected"), [("", 0.020), ("no_add", 0.012)])
+def test_a_cut_saves_what_the_file_that_ships_saves(
+    monkeypatch: pytest.MonkeyPatch, plan_name: str, expected: float
+) -> None:
+    asked = []
+
+    def sketch_costs(parts: Any, student: Any, cuts: Any, bits: int = 32, profiles: Any = None, only: str = "") -> Any:
+        asked.append((bits, only))
+        return {LATENCY: Measurement("latency_ms", 0.020 if bits == 32 else 0.012, "ms", "cpu_1_thread")}
+
+    monkeypatch.setattr(narrow, "sketch_costs", sketch_costs)
+    narrower = Narrower(SimpleNamespace(), plan().objectives[1], plan_name)  # type: ignore[arg-type]
+    assert narrower.measure(nn.Identity(), Variant("prune_1 0.5", {"1": 0.5}, {})) == expected
+    assert asked == [(32, ""), *([(8, plan_name)] if plan_name else [])]
 
 
 def test_rungs_survive_the_record() -> None:
