@@ -72,7 +72,8 @@ class Ladder:
         if waiting and done:
             arms += root_arms(self.forest, done, left)
         best = max(arms, key=lambda a: a.rate, default=None)
-        later = [r for r in self.forest.roots() if r not in self.family_roots_begun()]
+        # the very first root brought what any root would have brought
+        later = [r for r in self.forest.roots()[1:] if r not in self.family_roots_begun()]
         if not any(r.state == "running" for r in later) and (
             best is None or best.rate < self._rate_of_roots(later) or self._due(later)
         ):
@@ -117,5 +118,5 @@ class Ladder:
         return {name: params[name] for name in self.searched if name in params}
 
     def _new_root(self) -> Candidate:
-        share = RACE if self.first else 1.0
+        share = RACE if self.forest.measured() else 1.0
         return Candidate(proposed_root(self.plan, self.forest), Rung("root", share))

@@ -24,6 +24,7 @@ from autokd.plan import Plan, make_plan
 from autokd.runners.driver import make_sampler
 from autokd.space import load_space
 from autokd.strategies import make_strategy
+from autokd.strategies.arms import RACE
 from autokd.strategies.forecast import SEASONED, Forecast
 from autokd.strategies.ladder import Ladder
 from autokd.strategies.roots import family_roots, snap
@@ -114,6 +115,15 @@ def test_without_refining_only_steps_and_roots_are_left() -> None:
     done = world.strategy.forest.nodes
     assert all(done[r.parent].trained < 1 for r in rungs if r.kind == "train" and r.parent is not None)
     assert {"narrow", "root"} <= {r.kind for r in rungs}
+
+
+def test_without_the_familys_roots_the_samplers_first_one_is_trained_whole_and_gone_on_from() -> None:
+    world = World(Ladder(plan(search__roots="sampler"), [0.1, 0.9]))
+    rungs = [m.rung for m in (world.step() for _ in range(40)) if m.rung]
+    assert rungs[0] == Rung("root", 1.0)
+    kinds = [r.kind for r in rungs[1:]]
+    assert all(r.share == RACE for r in rungs[1:] if r.kind == "root")
+    assert 1 <= kinds.count("root") < kinds.count("train") + kinds.count("narrow")
 
 
 def test_workers_wait_until_there_is_something_to_go_on_from() -> None:
