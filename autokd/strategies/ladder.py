@@ -18,7 +18,9 @@ from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
-nothing, and a search that follows expectations alone would not look elsewhere again."""
+nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
+time is left to make something of what is found."""
+LAST_PART = 1 / 3
 
 
 class Ladder:
@@ -72,6 +74,8 @@ class Ladder:
         if waiting and done:
             arms += root_arms(self.forest, done, left)
         best = max(arms, key=lambda a: a.rate, default=None)
+        if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
+            return step
         # the very first root brought what any root would have brought
         later = [r for r in self.forest.roots()[1:] if r not in self.family_roots_begun()]
         if not any(r.state == "running" for r in later) and (
@@ -84,6 +88,14 @@ class Ladder:
             return Candidate(waiting[0], best.rung)
         return Candidate(best.node.params, best.rung)
 
+    def _down_to_the_reference(self) -> Candidate | None:
+        """A step from the cheapest student, while all are dearer than the reference and nothing promises anything."""
+        walked = (n for n in self.forest.front() if not self.forest.children(n, "narrow"))
+        node = next(walked, None) if self.options.steps else None
+        if node is None:
+            return None
+        return Candidate(node.params, Rung("narrow", self.options.step_training, node.number, self.options.keep))
+
     def _seconds_left(self) -> float:
         """CPU seconds that the budget still has, if it counts them."""
         whole = self.plan.config.budget.cpu_s
@@ -93,8 +105,9 @@ class Ladder:
         """Whether another proposed root would still cost no more than their share."""
         roots = [r for r in self.forest.roots() if r.state == "measured"]
         usual = sum(r.per_share * RACE + r.around_s for r in roots) / max(1, len(roots))
-        spent = sum(n.cpu_s for n in self.forest.nodes.values())
-        return sum(r.cpu_s for r in later) + usual <= EXPLORED * spent
+        spent, whole = sum(n.cpu_s for n in self.forest.nodes.values()), self.plan.config.budget.cpu_s
+        late = whole is not None and spent > (1 - LAST_PART) * whole
+        return not late and sum(r.cpu_s for r in later) + usual <= EXPLORED * spent
 
     def _rate_of_roots(self, later: Sequence[Node]) -> float:
         """Hypervolume a CPU second that a root of the sampler's is expected to bring: what the last ones and their ladders did."""

@@ -117,6 +117,13 @@ def test_without_refining_only_steps_and_roots_are_left() -> None:
     assert {"narrow", "root"} <= {r.kind for r in rungs}
 
 
+def test_from_students_that_are_all_too_dear_one_walks_down_to_the_reference() -> None:
+    world = World(Ladder(plan(), [0.1, 0.02]))
+    rungs = [m.rung for m in (world.step() for _ in range(12)) if m.rung]
+    assert [r.kind for r in rungs[:5]] == ["root", "narrow", "narrow", "narrow", "narrow"]
+    assert world.strategy.forest.volume > 0, "it got there"
+
+
 def test_without_the_familys_roots_the_samplers_first_one_is_trained_whole_and_gone_on_from() -> None:
     world = World(Ladder(plan(search__roots="sampler"), [0.1, 0.9]))
     rungs = [m.rung for m in (world.step() for _ in range(40)) if m.rung]
@@ -301,6 +308,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> autokd.Study:
         name="walked",
         data={"source": "digits"},
         space="digits",
+        objectives=["maximize accuracy", "minimize macs"],  # no floor, unlike the latency of nets as small as these
         search={"strategy": "ladder", "step_training": 0.3},
         budget__trials=9,
         training={"epochs": 3, "batch_size": 64, "augment": "none", "views": 1},
