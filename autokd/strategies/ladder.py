@@ -1,8 +1,8 @@
 """Ladders: a root is trained, then made smaller step by step, each step tuned from the one above it.
 
-The cheapest of the family's roots is trained first, since it gives a front within seconds. From then on every rung
-is the one that promises most hypervolume per CPU second: training on with a student of the front, a step down from one, the
-family's next root, or a root that the study's sampler proposes.
+The two cheapest of the family's roots are trained first: they give a front within seconds, and tell what a dearer root brings.
+From then on every rung is the one that promises most hypervolume per CPU second: training on with a student of the front, a step
+down from one, the family's next root, or a root that the study's sampler proposes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from autokd.strategies.nodes import Forest, Node, rate_of
 from autokd.strategies.roots import SEARCHED, family_roots, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
+STARTERS = 2
+"""So many of the family's roots are trained before anything is compared; from one alone the next cannot be foretold, and with one
+whole budgets went into the cheapest."""
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
 nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
@@ -59,6 +62,8 @@ class Ladder:
     def next_move(self) -> Candidate | str | None:
         """The next rung; ``None`` while nothing was measured but something runs."""
         waiting = self._waiting_roots()
+        if len(self.first) - len(waiting) < min(STARTERS, len(self.first)):
+            return Candidate(waiting[0], Rung("root", 1.0))
         if not self.forest.measured():
             if waiting:
                 return Candidate(waiting[0], Rung("root", 1.0))

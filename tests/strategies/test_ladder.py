@@ -26,7 +26,7 @@ from autokd.space import load_space
 from autokd.strategies import make_strategy
 from autokd.strategies.arms import RACE
 from autokd.strategies.forecast import SEASONED, Forecast
-from autokd.strategies.ladder import Ladder
+from autokd.strategies.ladder import STARTERS, Ladder
 from autokd.strategies.roots import family_roots, snap
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
@@ -92,8 +92,7 @@ def test_the_cheapest_root_comes_first_and_whole_and_dearer_ones_later() -> None
     world = World(Ladder(plan(), [0.1, 0.9]))
     first = world.step()
     assert first.rung == Rung("root", 1.0) and first.params == world.strategy.first[0]
-    while len(world.strategy.family_roots_begun()) < 2:
-        world.step()
+    assert world.step().params == world.strategy.first[1]
     cheap, dear = (node.cost for node in world.strategy.family_roots_begun())
     assert cheap < dear
 
@@ -120,13 +119,13 @@ def test_without_refining_only_steps_and_roots_are_left() -> None:
 def test_from_students_that_are_all_too_dear_one_walks_down_to_the_reference() -> None:
     world = World(Ladder(plan(), [0.1, 0.02]))
     rungs = [m.rung for m in (world.step() for _ in range(12)) if m.rung]
-    assert [r.kind for r in rungs[:5]] == ["root", "narrow", "narrow", "narrow", "narrow"]
+    assert [r.kind for r in rungs[:6]] == ["root"] * STARTERS + ["narrow"] * 4
     assert world.strategy.forest.volume > 0, "it got there"
 
 
 def test_without_the_familys_roots_the_samplers_first_one_is_trained_whole_and_gone_on_from() -> None:
     world = World(Ladder(plan(search__roots="sampler"), [0.1, 0.9]))
-    rungs = [m.rung for m in (world.step() for _ in range(40)) if m.rung]
+    rungs = [m.rung for m in (world.step() for _ in range(120)) if m.rung]
     assert rungs[0] == Rung("root", 1.0)
     kinds = [r.kind for r in rungs[1:]]
     assert all(r.share == RACE for r in rungs[1:] if r.kind == "root")
