@@ -137,6 +137,7 @@ class SearchConfig(_Block):
     )
     keep: float = Field(0.8, gt=0.3, lt=1, description="share of the cost that a step down a ladder keeps")
     step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
+    steps: bool = Field(True, description="make the front's students smaller; without, each descends from itself alone")
     refine: bool = Field(True, description="train on with the front's students while the budget lasts")
     roots: Literal["auto", "sampler"] = Field("auto", description="begin with the family's own shapes, or not")
     stop_early: Literal["none", "halving"] = Field(
@@ -146,6 +147,12 @@ class SearchConfig(_Block):
         "auto", description="share of the training before a student may be stopped; auto: a third, then learned"
     )
     reduction_factor: float = Field(3.0, gt=1, description="of the students at a rung one in so many goes on, at least")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="of proposals, students' first weights and the order of their samples (default: the study's seed)",
+    )
 
     @field_validator("first_rung")
     @classmethod
@@ -240,6 +247,11 @@ class StudyConfig(_Block):
         if isinstance(value, int) and value < 1:
             raise ValueError("must be at least 1, or auto")
         return value
+
+    @property
+    def search_seed(self) -> int:
+        """The seed of the search itself: two searches that differ in it share data, splits, teacher and its outputs."""
+        return self.seed if self.search.seed is None else self.search.seed
 
     def fingerprint(self) -> str:
         """Canonical text of what decides results; two configurations of one study must agree on it."""

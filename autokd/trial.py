@@ -46,6 +46,10 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # FAIL; its candidate is queued again
 
 
+Origin = tuple[str, str, str]
+"""Where a rung goes on from: stage and key of its parent's weights, and the plan of the parent's int8 file, "" for float."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """What a ladder does with a candidate, instead of one whole training from nothing.

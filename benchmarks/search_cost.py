@@ -27,6 +27,7 @@ from peer_runs import script_run
 from preparation import prepared, shared_root
 from tasks import TASKS, Facts, Task
 
+from autokd import registry, yaml_file
 from autokd.api import search_plan
 from autokd.config import from_dict
 from autokd.errors import AutokdError
@@ -44,16 +45,22 @@ from autokd.trial import Outcome
 
 SCRIPT = "script"
 METHODS: dict[str, Mapping[str, Any]] = {
-    "optuna:tpe": {"sampler": "seeded_samplers:tpe_{seed}"},
-    "optuna:nsga2": {"sampler": "seeded_samplers:nsga2_{seed}"},
-    "nni:evolution": {"sampler": "seeded_samplers:evolution_{seed}"},
-    "optuna:random": {"sampler": "seeded_samplers:random_{seed}"},
-    "frontier": {"sampler": "seeded_samplers:frontier_{seed}"},
-    "ladder": {"search": {"strategy": "ladder"}, "sampler": "seeded_samplers:tpe_{seed}"},
+    "optuna:tpe": {"sampler": "optuna:tpe"},
+    "optuna:nsga2": {"sampler": "optuna:nsga2"},
+    "nni:evolution": {"sampler": "nni:evolution"},
+    "optuna:random": {"sampler": "optuna:random"},
+    "frontier": {"sampler": "autokd.samplers.frontier:frontier"},
+    "ladder": {"search": {"strategy": "ladder"}, "sampler": "optuna:tpe"},
 }
-"""Method to what it changes in the study; in a text ``{seed}`` becomes the seed."""
-ABLATIONS: dict[str, Mapping[str, Any]] = {}
-"""The ladder with one feature off, e.g. ``"ladder, no refining": {**METHODS["ladder"], "search": {...}}``."""
+"""Method to what it changes in the study. Its seed is ``search.seed``: data, splits, teacher and cached outputs stay the same."""
+ABLATIONS: dict[str, Mapping[str, Any]] = {
+    "ladder, no steps": {"search": {"strategy": "ladder", "steps": False}, "sampler": "optuna:tpe"},
+    "ladder, roots from the sampler": {"search": {"strategy": "ladder", "roots": "sampler"}, "sampler": "optuna:tpe"},
+    "ladder, float only": {"search": {"strategy": "ladder"}, "sampler": "optuna:tpe", "bits": 32},
+    "ladder, no training on": {"search": {"strategy": "ladder", "refine": False}, "sampler": "optuna:tpe"},
+}
+"""The ladder with one thing off: no student descends from a larger one; the family's roots are not known; nothing is quantized;
+the front's students are not trained on. ``bits`` stands for the space's parameter."""
 TITLES = {SCRIPT: "script (Ray Tune + OptunaSearch)"}
 
 
@@ -109,7 +116,7 @@ class Benchmark:
             "budget": {"trials": None, "cpu_s": budget},
             "storage": {"url": f"sqlite:///{self.folder / 'search_cost.db'}"},
         }
-        plan = make_plan(from_dict(merged(study, seeded(overrides, seed))))
+        plan = make_plan(from_dict(study_of(study, overrides, seed)))
         done, reason = search_plan(plan, watcher=Bar())
         print(f"   {reason}", file=sys.stderr, flush=True)
         confirm_fronts(done, budget)
@@ -155,14 +162,14 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def seeded(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """``{seed}`` in every text replaced."""
-    found: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if isinstance(value, Mapping):
-            found[key] = seeded(value, seed)
-        else:
-            found[key] = value.replace("{seed}", str(seed)) if isinstance(value, str) else value
+def study_of(study: Mapping[str, Any], overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """A method's study: the overrides, the seed of the search, and the bits, if there are to be no others."""
+    changed = {key: value for key, value in overrides.items() if key != "bits"}
+    found = merged(merged(study, changed), {"search": {"seed": seed}})
+    if "bits" in overrides:
+        space, _ = yaml_file.read(registry.yaml_file("spaces", found["space"]))
+        only = {"choice": [overrides["bits"]], "stage": "quantize"}
+        found["space"] = {**space, "parameters": {**space["parameters"], "bits": only}}
     return found
 
 

@@ -52,6 +52,7 @@ def quantize(
     out: Path,
     time_file: Callable[[Path], float],
     glance: Callable[[Path], float] | None = None,
+    only: str | None = None,
 ) -> QuantizedFile:
     """Writes the fastest int8 version of a float32 ONNX file.
 
@@ -67,6 +68,8 @@ def quantize(
         out: Where to write; there whole or not at all.
         time_file: Milliseconds of one call of a file; called at most once for each distinct file.
         glance: The same, rougher and sooner: only files that come near the fastest by it are timed by ``time_file``.
+        only: Make this plan's file alone, which was the fastest of another file of the same shape; where the graph has no such
+            plan all are made.
 
     Raises:
         StageFailure: Nothing in the file can be quantized, or ONNX Runtime fails at it.
@@ -76,7 +79,7 @@ def quantize(
         raise StageFailure("quantize", "error", "calibration needs at least one sample")
     try:
         with quietly():
-            candidates = _candidates(onnx.load(path), calibration)
+            candidates = _candidates(onnx.load(path), calibration, only)
     except Exception as error:  # the runtime's quantizer raises whatever comes
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise StageFailure("quantize", "error", detail) from error
@@ -90,7 +93,7 @@ def quantize(
         for plan, data in candidates.items():
             with _storing(out):
                 files[plan].write_bytes(data)
-        timings = {plan: float(glance(file)) for plan, file in files.items()} if glance else {}
+        timings = {plan: float(glance(file)) for plan, file in files.items()} if glance and len(files) > 1 else {}
         near = min(timings.values(), default=0.0) * CONTENDER
         timed = [plan for plan in files if timings.get(plan, 0.0) <= near]
         timings |= {plan: float(time_file(files[plan])) for plan in timed}
@@ -111,13 +114,14 @@ def _storing(out: Path) -> Iterator[None]:
         raise StorageError(f"{out} must be writable", error.strerror or str(error), mend) from error
 
 
-def _candidates(model: onnx.ModelProto, calibration: np.ndarray) -> dict[str, bytes]:
-    """The bytes of every plan's file, alike ones once."""
+def _candidates(model: onnx.ModelProto, calibration: np.ndarray, only: str | None) -> dict[str, bytes]:
+    """The bytes of every plan's file, alike ones once; of one plan only where it is known which."""
     for i, node in enumerate(model.graph.node):
         node.name = f"n{i}"
     chosen = plans(model.graph)
     if not chosen:
         return {}
+    chosen = {only: chosen[only]} if only in chosen else chosen
     model = onnx.shape_inference.infer_shapes(model)
     observed = ranges(model, calibration)
     found: dict[str, bytes] = {}

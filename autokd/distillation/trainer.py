@@ -75,6 +75,7 @@ def fit(
     until: float | None = None,
     report: Callable[[CurvePoint], None] | None = None,
     to_input: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    seen: int = 0,
 ) -> FitResult:
     """Trains ``model`` in place for ``recipe.samples`` samples; leaves it in eval mode, on the CPU, contiguous.
 
@@ -99,6 +100,8 @@ def fit(
         until: Share of the training in (0, 1) at which to rest; needs a checkpoint.
         report: Called with every new point of the learning curve; an exception it raises ends the training.
         to_input: Turns the raw batch into what the model reads, if that is not the raw batch.
+        seen: Samples the weights were trained with before: the order goes on where that training ended, so that several
+            short trainings in a row see the whole split, not its beginning again and again.
 
     Raises:
         StageFailure: ``distill`` / ``diverged`` or ``out_of_memory``.
@@ -119,7 +122,8 @@ def fit(
     held_out = checks.subset(*validation, samples=recipe.samples, seed=seed)
     labels = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.int64))
     tensor = _loader(device, to_input)
-    key = _key(model, views, recipe, method, seed)
+    before = round(seen / batch)
+    key = _key(model, views, recipe, method, seed, before)
 
     with seeded(seed, device), memory_errors_named(), channels_last(model, device):
         model.train()
@@ -133,7 +137,7 @@ def fit(
         if now.rests(rest, steps):  # another training went on to here, or further
             return FitResult(tuple(now.curve), now.step * batch, now.cpu_s(), steps * batch)
         while now.step < steps:
-            epoch, within = divmod(now.step, per_epoch)
+            epoch, within = divmod(before + now.step, per_epoch)
             if within == 0 or not len(order):
                 order = np.random.default_rng([seed, 0, epoch]).permutation(views.size)
             at, view = order[within * batch : (within + 1) * batch], epoch % views.count
@@ -184,7 +188,7 @@ def _check_teacher(method: DistillationMethod, teacher: TeacherOutputs | None) -
         raise ConfigError(f"{name} must have a teacher", "none", "Use the method 'none' to train without one.")
 
 
-def _key(model: nn.Module, views: Views, recipe: Recipe, method: DistillationMethod, seed: int) -> str:
+def _key(model: nn.Module, views: Views, recipe: Recipe, method: DistillationMethod, seed: int, before: int) -> str:
     """What a checkpoint must have been made with to be gone on from."""
     shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
     what = (
@@ -195,6 +199,7 @@ def _key(model: nn.Module, views: Views, recipe: Recipe, method: DistillationMet
         sorted(asdict(recipe).items()),
         type(method).__name__,
         seed,
+        before,
     )
     return hashlib.sha256(repr(what).encode()).hexdigest()
 

@@ -28,10 +28,10 @@ def marks(steps: int, per_epoch: int) -> frozenset[int]:
 def subset(inputs: np.ndarray, targets: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A seeded part of the validation split, small enough that a learning curve costs some 5 % of the training.
 
-    At least 1,000 samples (or all there are), else a fortieth of the training samples seen. The file's own accuracy is
+    At least 500 samples (or all there are), else a fortieth of the training samples seen. The file's own accuracy is
     measured on the whole split afterwards.
     """
-    limit = max(1000, samples // 40)
+    limit = max(500, samples // 40)
     if len(targets) <= limit:
         return inputs, targets
     chosen = np.sort(np.random.default_rng([seed, 1]).permutation(len(targets))[:limit])

@@ -9,10 +9,13 @@ from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import Evaluation, evaluate
 from autokd.evaluation.recipe import Teaching, make_method, make_teaching
-from autokd.evaluation.rungs import LR_SHARE, shape_of, train_on
+from autokd.evaluation.rungs import shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
 from autokd.trial import CONTINUES, Candidate, Outcome, Stage, TrialRecord
+
+FINISH_LR = 0.5
+"""Share of the peak rate: how long the student was trained before is not known to be short against what is added."""
 
 
 def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> TrialRecord:
@@ -27,7 +30,7 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     training = space.of_stage(Stage.DISTILL, member.params)
     before = trained_stage(member, parts)
     teaching = make_teaching(config.training, config.distillation, training, len(parts.train_targets))
-    recipe = replace(teaching.recipe, samples=samples, lr=teaching.recipe.lr * LR_SHARE)
+    recipe = replace(teaching.recipe, samples=samples, lr=teaching.recipe.lr * FINISH_LR)
     teaching = replace(teaching, recipe=recipe)
     shape = shape_of(before, space.of_stage(Stage.BUILD, member.params))
     if not make_method(teaching.method, teaching.options).needs:  # a student found without the teacher is taught now

@@ -143,7 +143,7 @@ class Parts:
 
     def build(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
         """An untrained module that reads raw input; the same seed gives the same weights."""
-        return build_module(family, params, self.dataset, self.plan.config.seed)
+        return build_module(family, params, self.dataset, self.plan.config.search_seed)
 
     def outline(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
         """The same module without weights: shapes only, in a tenth of the time."""

@@ -14,11 +14,22 @@ from autokd.errors import Infeasible, Paused, StageFailure, StorageError
 from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
-from autokd.evaluation.rungs import Origin, climb
+from autokd.evaluation.rungs import climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import link, read_json, write_atomic, write_json
 from autokd.space import SearchSpace
-from autokd.trial import Candidate, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, Violation, merged
+from autokd.trial import (
+    Candidate,
+    Measurement,
+    Origin,
+    Outcome,
+    ParamValue,
+    Stage,
+    StageRecord,
+    TrialRecord,
+    Violation,
+    merged,
+)  # fmt: skip
 
 INT8_LOSS = 0.01
 """Most accuracy that a rung's int8 file may lose against its float file."""
@@ -153,7 +164,7 @@ class Evaluation:
         return trial.stage(
             Stage.DISTILL,
             lambda folder: work.distill(
-                folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial, self.until
+                folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial, until=self.until
             ),
             work.distill_reads(parts, teaching),
             root,
@@ -179,21 +190,27 @@ class Evaluation:
             )
         self._measure(package, self._verify(parent, shape, package, bits), bits)
 
-    def ship_cheapest(self, parent: Stored, shape: Mapping[str, ParamValue]) -> None:
+    def ship_cheapest(self, parent: Stored, shape: Mapping[str, ParamValue], plan: str | None = None) -> None:
         """From a trained student to the cheaper of its float and its int8 file, where the space allows both.
 
         An int8 file that loses too much accuracy, or saves too little, is not shipped.
+
+        Args:
+            parent: The student.
+            shape: Its build parameters.
+            plan: How the student that it descends from shipped: its int8 plan is the only one tried, and for "", which is a
+                float file, none; neither more training nor fewer channels make another one the fastest. ``None``: all are.
         """
         parts, trial = self.parts, self.trial
         package = trial.stage(Stage.EXPORT, lambda folder: work.export(folder, parts, shape, parent), {}, parent)
         allowed = allowed_bits(parts.plan.space)
         checked = None
-        if 8 in allowed:
+        if 8 in allowed and (plan != "" or 32 not in allowed):
             exported = package
             small = trial.stage(
                 Stage.QUANTIZE,
-                lambda folder: work.quantize_against(folder, parts, exported),
-                {"bits": 8, "against": 32},
+                lambda folder: work.quantize_against(folder, parts, exported, plan or None),
+                {"bits": 8, "against": 32, "plan": plan or None},
                 exported,
             )
             self.notes["float_timing_ms"] = small.value["float_ms"]

@@ -121,6 +121,7 @@ def sketch_costs(
     bits: int = 32,
     profiles: Sequence[str] | None = None,
     quick: bool = False,
+    only: str = "",
 ) -> dict[str, Measurement]:
     """What a student that nobody has trained costs, in some 20 ms (int8: so much for each plan): to choose among variants.
 
@@ -131,6 +132,7 @@ def sketch_costs(
         bits: 32 or 8, which is the fastest plan.
         profiles: Names of the profiles to time on; by default all of the study's, empty for none.
         quick: Time longer, as before a verdict.
+        only: The int8 plan to look at, where it is known which is the fastest.
 
     Returns:
         Measurements by name; the latency's ``extra["timing"]`` is ``"brief"`` or ``"quick"``.
@@ -146,7 +148,7 @@ def sketch_costs(
             with parts.pace():
                 module = student if isinstance(student, nn.Module) else parts.outline(parts.plan.space.family, student)
                 drawn = draw(parts, module, cuts)
-            found = Screening(parts, Path(name), wanted, quick=quick).costs(drawn, bits)
+            found = Screening(parts, Path(name), wanted, quick=quick, only=only).costs(drawn, bits)
         except CannotSketch:
             with parts.pace():
                 module = (
@@ -188,6 +190,7 @@ class Screening:
         limits: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
         quick: Never rest with a brief timing.
         whole: Time every int8 plan.
+        only: The one int8 plan to look at, where the net has it; "": all.
     """
 
     parts: Parts
@@ -196,6 +199,7 @@ class Screening:
     limits: Sequence[Constraint] = ()
     quick: bool = False
     whole: bool = False
+    only: str = ""
 
     def costs(self, drawn: Sketch, bits: int) -> list[Measurement]:
         """In the order in which they were found out.
@@ -224,6 +228,7 @@ class Screening:
                 return [*found, bound]
         with self.parts.pace():
             files = _plans(drawn)
+        files = {self.only: files[self.only]} if self.only in files else files
         smallest = min(files, key=lambda plan: len(files[plan]))
         found = static_costs(len(files[smallest]), drawn.macs, drawn.params, plan=smallest)
         if self._above(found):

@@ -28,7 +28,7 @@ from autokd.results import REFERENCE_KEY
 from autokd.runners.early_stopping import EarlyStopping
 from autokd.runners.guidance import Guidance
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
 from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
@@ -46,8 +46,8 @@ class Job:
     number: int
     candidate: Candidate
     folder: Path
-    origin: tuple[str, str] | None = None
-    """Stage and key of the trained weights that the candidate's rung goes on from."""
+    origin: Origin | None = None
+    """The trained weights that the candidate's rung goes on from."""
     rungs: tuple[float, ...] = ()
     """Shares of the training after which it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
     continues: int | None = None
@@ -448,7 +448,7 @@ def make_sampler(
     plan: Plan, done: int, space: Mapping[str, BaseDistribution] | None = None
 ) -> optuna.samplers.BaseSampler:
     """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
-    seed, space = plan.config.seed, space or plan.space.distributions()
+    seed, space = plan.config.search_seed, space or plan.space.distributions()
     sampler = _made(plan.config.sampler, seed, space)
     if done and not getattr(sampler, "stateless", False):
         sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from autokd.strategies.independent import SAMPLE, Independent
-from autokd.trial import Candidate, TrialRecord
+from autokd.trial import Candidate, Origin, TrialRecord
 
 if TYPE_CHECKING:
     from autokd.plan import Plan
@@ -33,8 +33,8 @@ class Strategy(Protocol):
         """What is done for a candidate, for people: ``narrow of 9``; empty where every trial is alike."""
         ...
 
-    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
-        """Stage and key of the trained weights that the candidate's rung goes on from."""
+    def origin(self, candidate: Candidate) -> Origin | None:
+        """The trained weights that the candidate's rung goes on from."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autokd.trial import Candidate, TrialRecord
+from autokd.trial import Candidate, Origin, TrialRecord
 
 SAMPLE = "sample"
 """The study's sampler is to propose the next candidate."""
@@ -23,5 +23,5 @@ class Independent:
     def named(self, candidate: Candidate) -> str:
         return ""
 
-    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
+    def origin(self, candidate: Candidate) -> Origin | None:
         return None

@@ -1,27 +1,30 @@
 """Ladders: a root is trained, then made smaller step by step, each step tuned from the one above it.
 
-The order of things: the family's canonical roots compete in short trainings; the best one is trained to the end and its ladder
-is walked down until nothing gets faster; then the rest of the budget goes where most hypervolume per CPU second is expected:
-training on with a student of the front, another step down from one, or a ladder from a root that the study's sampler proposes.
+The two cheapest of the family's roots are trained first: they give a front within seconds, and tell what a dearer root brings.
+From then on every rung is the one that promises most hypervolume per CPU second: training on with a student of the front, a step
+down from one, the family's next root, or a root that the study's sampler proposes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from autokd.lineage import rung_text
 from autokd.plan import Plan
-from autokd.strategies.arms import RACE, arms_of, handicapped
+from autokd.strategies.arms import RACE, arms_of, root_arms
 from autokd.strategies.nodes import Forest, Node, rate_of
-from autokd.strategies.roots import family_roots, proposed_root
-from autokd.trial import Candidate, Rung, TrialRecord
+from autokd.strategies.roots import SEARCHED, family_roots, proposed_root
+from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
-ALIKE = 0.05
-"""A later root is walked down when its errors, for its cost, are within this logarithm of the first race's winner's."""
-IDLE = 2
-"""So many steps in a row that add nothing to the hypervolume end a ladder."""
-SMALL = 1e-3
-"""A gain below this share of the hypervolume is none."""
+STARTERS = 2
+"""So many of the family's roots are trained before anything is compared; from one alone the next cannot be foretold, and with one
+whole budgets went into the cheapest."""
+EXPLORED = 0.05
+"""At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
+nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
+time is left to make something of what is found."""
+LAST_PART = 1 / 3
 
 
 class Ladder:
@@ -34,8 +37,10 @@ class Ladder:
 
     def __init__(self, plan: Plan, reference: Sequence[float] | None) -> None:
         self.plan = plan
-        self.forest = Forest(plan.objectives, reference)
         self.options = plan.config.search
+        self.forest = Forest(plan.objectives, reference)
+        self.forest.stated = self.forest.goal_name in plan.config.reference_point
+        self.searched = [p.name for p in plan.space.parameters if p.stage in SEARCHED]
         self.first = family_roots(plan) if self.options.roots == "auto" else []
 
     # ------------------------------------------------------------------------------------------- what is told
@@ -53,7 +58,7 @@ class Ladder:
         above = self.forest.nodes.get(rung.parent) if rung is not None and rung.parent is not None else None
         return rung_text(rung, above.rung.kind if above else None) if rung is not None else ""
 
-    def origin(self, candidate: Candidate) -> tuple[str, str] | None:
+    def origin(self, candidate: Candidate) -> Origin | None:
         if candidate.rung is None or candidate.rung.parent is None:
             return None
         return self.forest.nodes[candidate.rung.parent].origin
@@ -61,98 +66,81 @@ class Ladder:
     # --------------------------------------------------------------------------------------------- what is next
 
     def next_move(self) -> Candidate | str | None:
-        """The next rung; ``None`` while the race of the first roots is still on."""
-        roots = self.forest.roots()
-        if len(roots) < len(self.first):
-            return Candidate(self.first[len(roots)], Rung("root", RACE))
-        if not roots:
-            return self._new_root()
-        step = self._step_down()
-        if step is not None:
+        """The next rung; ``None`` while nothing was measured but something runs."""
+        waiting = self._waiting_roots()
+        if len(self.first) - len(waiting) < min(STARTERS, len(self.first)):
+            return Candidate(waiting[0], Rung("root", 1.0))
+        if not self.forest.measured():
+            if waiting:
+                return Candidate(waiting[0], Rung("root", 1.0))
+            running = any(n.state == "running" for n in self.forest.nodes.values())
+            return None if running else self._new_root()
+        return self._most_promising(waiting)
+
+    def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | None:
+        """What promises most hypervolume a CPU second and can be had with what is left of the budget."""
+        left = self._seconds_left()
+        arms = arms_of(self.forest, self.options, left)
+        done = [r for r in self.family_roots_begun() if r.state == "measured"]
+        if waiting and done:
+            arms += root_arms(self.forest, done, left)
+        best = max(arms, key=lambda a: a.rate, default=None)
+        if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
             return step
-        if any(r.state == "running" for r in roots) and not self._walked():
-            return None  # the race decides where the first ladder stands
-        return self._best_of_the_rest()
-
-    def _step_down(self) -> Candidate | None:
-        """The next step of a ladder that is being walked."""
-        for root in self._chosen():
-            tip = self._tip(root)
-            if tip is None:
-                continue
-            if tip.rung.kind == "root" and tip.rung.share < 1:
-                return self._child(tip, Rung("train", 1 - RACE, tip.number))
-            return self._child(tip, Rung("narrow", self.options.step_training, tip.number, self.options.keep))
-        return None
-
-    def _chosen(self) -> list[Node]:
-        """Roots whose ladders are walked: the winner of the first race, and later roots that proved themselves in theirs."""
-        race = self.first_race()
-        chosen = [] if any(r.state == "running" for r in race) else _winner(race)
-        return chosen + [r for r in self.later_roots() if r.state == "measured" and self._promising(r)]
-
-    def _promising(self, root: Node) -> bool:
-        """Whether a short training already came close to what the first race's winner had after the same."""
-        race = [r for r in self.first_race() if r.state == "measured"]
-        return not race or handicapped(root) <= min(map(handicapped, race)) + ALIKE
-
-    def first_race(self) -> list[Node]:
-        """The roots that the family named."""
-        return self.forest.roots()[: len(self.first)]
-
-    def later_roots(self) -> list[Node]:
-        """The roots that the sampler proposed."""
-        return self.forest.roots()[len(self.first) :]
-
-    def _walked(self) -> list[Node]:
-        return [r for r in self._chosen() if self.forest.children(r)]
-
-    def _tip(self, root: Node) -> Node | None:
-        """The lowest rung of a ladder, if the next step may be taken from it now."""
-        node, idle = root, 0
-        while True:
-            if node.state != "measured":
-                return None
-            short = node.rung.kind == "root" and node.rung.share < 1
-            below = self.forest.children(node, "train") if short else []
-            below = below or self.forest.children(node, "narrow")
-            if not below:
-                return None if idle >= IDLE else node
-            node = below[0]
-            if node.state == "measured" and node.rung.kind == "narrow":
-                idle = idle + 1 if node.gain < SMALL * self.forest.volume else 0
-
-    def _best_of_the_rest(self) -> Candidate | None:
-        """What promises most hypervolume a CPU second: training on, another step down from a better student, another root."""
-        later = self.later_roots()
-        arms = arms_of(self.forest, self.options, self.first_race()) if self.options.refine else []
-        best = max(arms, key=lambda arm: arm.rate, default=None)
-        if any(r.state == "running" for r in later):
-            return self._child(best.node, best.rung) if best else None
-        if best is None or best.rate < self._rate_of_roots(later):
+        # the very first root brought what any root would have brought
+        later = [r for r in self.forest.roots()[1:] if r not in self.family_roots_begun()]
+        if not any(r.state == "running" for r in later) and (
+            best is None or best.rate < self._rate_of_roots(later) or self._due(later)
+        ):
             return self._new_root()
-        return self._child(best.node, best.rung)
+        if best is None:
+            return None
+        if best.node is None:
+            return Candidate(waiting[0], best.rung)
+        return Candidate(best.node.params, best.rung)
+
+    def _down_to_the_reference(self) -> Candidate | None:
+        """A step from the cheapest student, while all are dearer than the reference and nothing promises anything."""
+        walked = (n for n in self.forest.front() if not self.forest.children(n, "narrow"))
+        node = next(walked, None) if self.options.steps else None
+        if node is None:
+            return None
+        return Candidate(node.params, Rung("narrow", self.options.step_training, node.number, self.options.keep))
+
+    def _seconds_left(self) -> float:
+        """CPU seconds that the budget still has, if it counts them."""
+        whole = self.plan.config.budget.cpu_s
+        return math.inf if whole is None else whole - sum(n.cpu_s for n in self.forest.nodes.values())
+
+    def _due(self, later: Sequence[Node]) -> bool:
+        """Whether another proposed root would still cost no more than their share."""
+        roots = [r for r in self.forest.roots() if r.state == "measured"]
+        usual = sum(r.per_share * RACE + r.around_s for r in roots) / max(1, len(roots))
+        spent, whole = sum(n.cpu_s for n in self.forest.nodes.values()), self.plan.config.budget.cpu_s
+        late = whole is not None and spent > (1 - LAST_PART) * whole
+        return not late and sum(r.cpu_s for r in later) + usual <= EXPLORED * spent
 
     def _rate_of_roots(self, later: Sequence[Node]) -> float:
-        """Hypervolume a CPU second that another root is expected to bring.
+        """Hypervolume a CPU second that a root of the sampler's is expected to bring: what the last ones and their ladders did."""
+        spent = [list(self.forest.below(r)) for r in later[-3:]]
+        return sum(rate_of(nodes) for nodes in spent) / max(1, len(spent))
 
-        What the last ones brought; before there was a second one, a tenth of what the first one did, since the front is there.
-        """
-        if later:
-            spent = [list(self.forest.below(r)) for r in later[-3:]]
-            return sum(rate_of(nodes) for nodes in spent) / len(spent)
-        walked = [rate_of(list(self.forest.below(r))) for r in self._walked()]
-        return 0.1 * max(walked, default=0.0)
+    # ------------------------------------------------------------------------------------------------- roots
+
+    def family_roots_begun(self) -> list[Node]:
+        """Those of the roots that the family names, from cheap to dear."""
+        known = [self._key(params) for params in self.first]
+        mine = [r for r in self.forest.roots() if self._key(r.params) in known]
+        return sorted(mine, key=lambda r: known.index(self._key(r.params)))
+
+    def _waiting_roots(self) -> list[dict[str, ParamValue]]:
+        begun = [self._key(r.params) for r in self.forest.roots()]
+        return [params for params in self.first if self._key(params) not in begun]
+
+    def _key(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """What makes a root another one; the bits that it ships do not."""
+        return {name: params[name] for name in self.searched if name in params}
 
     def _new_root(self) -> Candidate:
-        share = RACE if self.first else 1.0
+        share = RACE if self.forest.measured() else 1.0
         return Candidate(proposed_root(self.plan, self.forest), Rung("root", share))
-
-    def _child(self, parent: Node, rung: Rung) -> Candidate:
-        return Candidate(parent.params, rung)
-
-
-def _winner(race: Sequence[Node]) -> list[Node]:
-    """The root with the best errors for its cost."""
-    found = [r for r in race if r.state == "measured"]
-    return [min(found, key=handicapped)] if found else []

@@ -10,7 +10,13 @@ import numpy as np
 from autokd.lineage import Lineage, Worth
 from autokd.objectives import Objective
 from autokd.pareto import hypervolume, non_dominated
-from autokd.trial import Outcome, ParamValue, Rung, Stage, TrialRecord
+from autokd.trial import Origin, Outcome, ParamValue, Rung, Stage, TrialRecord
+
+USELESS = 2.5
+"""A student with so many times the errors of the best one is worth nothing, where the study does not say what is."""
+
+FEWEST_ERRORS = 0.02
+"""Fewer count as so many: of a best student without any, every other one would be useless."""
 
 
 @dataclass
@@ -25,11 +31,14 @@ class Node:
         cost: Value of the objective that ladders walk down.
         quality: Value of the first objective of quality, larger is better.
         cpu_s: CPU seconds spent.
+        per_share: Those of one whole training of it.
+        around_s: Those that were not training: cuts chosen, files made, timed and verified.
         gain: What it added to the hypervolume when it came.
-        trained: Training its weights have had, its ancestors' included; 1 is a whole training.
+        trained: Training its weights have had; 1 is a whole training. What a larger ancestor had counts as one at most: a student
+            that was just made smaller gains by training like one from nothing after its first.
         state: ``running``, ``measured``, ``ended`` (infeasible, failed) or ``lost`` (interrupted: it comes again).
         feasible: Measured, it violates no constraint.
-        origin: Stage and key of its trained weights.
+        origin: Its trained weights, and how they shipped.
     """
 
     number: int
@@ -39,11 +48,13 @@ class Node:
     cost: float = np.inf
     quality: float = -np.inf
     cpu_s: float = 0.0
+    per_share: float = 0.0
+    around_s: float = 0.0
     gain: float = 0.0
     trained: float = 0.0
     state: str = "running"
     feasible: bool = True
-    origin: tuple[str, str] | None = None
+    origin: Origin | None = None
 
 
 @dataclass
@@ -53,12 +64,16 @@ class Forest:
     Args:
         objectives: The study's.
         reference: The hypervolume's reference point; ``None``: the worst value seen of each objective.
+        stated: A person chose the reference's quality. Otherwise it is chance, or what is given for it: too far down to tell
+            where to search, and the students within reach of the best one's errors count.
     """
 
     objectives: Sequence[Objective]
     reference: Sequence[float] | None
+    stated: bool = False
     nodes: dict[int, Node] = field(default_factory=dict)
     volume: float = 0.0
+    _known: tuple[list[Node], float] | None = None
 
     def __post_init__(self) -> None:
         names = [o.name for o in self.objectives]
@@ -72,11 +87,13 @@ class Forest:
 
     def tell(self, number: int, record: TrialRecord) -> None:
         """A rung ended."""
+        self._known = None
         assert record.rung is not None
         node = self.nodes.setdefault(number, Node(number, record.rung, record.params))
         node.cpu_s = record.cpu_s
         above = self.nodes.get(node.rung.parent) if node.rung.parent is not None else None
-        node.trained = node.rung.share + (above.trained if above else 0)
+        inherited = above.trained if above else 0.0
+        node.trained = min(1.0, inherited) if node.rung.kind == "narrow" else inherited + node.rung.share
         if above is not None:
             node.params = above.params  # the root's: what a child's own record says is its shape
         trained = [s for s in record.stages if s.stage in (Stage.DISTILL, Stage.PRUNE)]
@@ -84,13 +101,18 @@ class Forest:
             values = [record.value(o.name) for o in self.objectives]
             node.values = tuple(float(v) for v in values if v is not None)
             node.cost, node.quality = node.values[self.cost], self.sign * node.values[self.goal]
-            node.origin = (trained[-1].stage, trained[-1].key)
+            node.origin = (trained[-1].stage, trained[-1].key, str(record.notes.get("quantization_plan", "")))
+            spent = trained[-1].cpu_s
+            node.per_share = spent / node.rung.share
+            node.around_s = max(0.0, node.cpu_s - spent)
+            if above is not None and spent == 0:  # its training was found in the store
+                node.per_share = above.per_share
             node.state = "measured"
             node.feasible = not record.violations
             if node.feasible:
-                before = self.volume
-                self.volume = self.hypervolume([n.values for n in self.shippable()])
-                node.gain = max(0.0, self.volume - before)
+                others = [n.values for n in self.shippable() if n is not node]
+                self.volume = self.hypervolume([*others, node.values])
+                node.gain = max(0.0, self.volume - self.hypervolume(others))
         elif record.outcome == Outcome.INTERRUPTED or record.notes.get("retried"):
             node.state = "lost"
         else:
@@ -138,8 +160,34 @@ class Forest:
             signs = [1.0 if o.direction == "minimize" else -1.0 for o in self.objectives]
             worst = (np.array([n.values for n in self.measured()]) * signs).max(axis=0)
             reference = list(worst * signs)
+        reference = list(reference)
+        reference[self.goal] = self.least_quality(reference[self.goal])
         directions, scales = [o.direction for o in self.objectives], [o.scale for o in self.objectives]
         return hypervolume(values, reference, directions, scales)
+
+    def least_quality(self, reference: float) -> float:
+        """The quality below which a student is worth nothing, in the objective's own sign."""
+        best = max((n.quality for n in self.measured()), default=-np.inf)
+        if self.stated or not 0 <= best <= 1:
+            return reference
+        return self.sign * max(self.sign * reference, 1 - USELESS * max(1 - best, FEWEST_ERRORS))
+
+    def would_gain(self, quality: float, cost: float) -> float:
+        """Hypervolume that a student of this quality and cost would add to the front; other objectives do not count."""
+        found, volume = self._front_now()
+        like = min(found, key=lambda n: abs(np.log(n.cost / cost)), default=None)
+        if like is None:
+            return 0.0
+        values = list(like.values)
+        values[self.goal], values[self.cost] = self.sign * quality, cost
+        return max(0.0, self.hypervolume([*(n.values for n in found), tuple(values)]) - volume)
+
+    def _front_now(self) -> tuple[list[Node], float]:
+        """The front and its hypervolume, kept until something is told."""
+        if self._known is None:
+            front = self.front()
+            self._known = front, self.hypervolume([n.values for n in front])
+        return self._known
 
 
 def worth_of(

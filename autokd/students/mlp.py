@@ -38,7 +38,7 @@ class MLP:
 
     roots: ClassVar[tuple[Mapping[str, ParamValue], ...]] = tuple(
         {"depth": 2, "batchnorm": True, "width_1": width, "width_2": width // 2, "dropout": 0.0}
-        for width in (128, 64, 256)
+        for width in (64, 128, 256)
     )
 
     def build(self, params: Mapping[str, ParamValue], spec: InputSpec, classes: int) -> Perceptron:

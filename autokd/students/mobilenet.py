@@ -53,14 +53,14 @@ class MobileNet:
     }
 
     roots: ClassVar[tuple[Mapping[str, ParamValue], ...]] = tuple(
-        # Plain pyramids whose widths double while the map halves: the best students per microsecond on a desktop core.
-        # The resolution is the largest that a space has: a step down may lower it, none can raise it.
-        {"resolution": 1024, "stem_stride": 2, "stem_width": stem, "stages": 3, "residual": True}
+        # Plain pyramids whose widths double while the map halves: the best students per microsecond on a desktop core. From
+        # cheap to dear: at the lowest resolution of a space, where one is trained in seconds, then at the largest.
+        {"resolution": resolution, "stem_stride": 2, "stem_width": stem, "stages": 3, "residual": True}
         | {f"width_{i}": width * 2 ** (i - 1) for i in (1, 2, 3)}
         | {f"depth_{i}": depth for i in (1, 2, 3)}
         | {f"kernel_{i}": 3 for i in (1, 2, 3)}
         | {f"block_{i}": "plain" for i in (1, 2, 3)}
-        for stem, width, depth in ((16, 32, 1), (32, 32, 2), (16, 16, 1))
+        for resolution, stem, width, depth in ((4, 16, 16, 1), (4, 16, 32, 1), (1024, 16, 32, 1), (1024, 32, 32, 2))
     )
 
     def build(self, params: Mapping[str, ParamValue], spec: InputSpec, classes: int) -> ConvNet:

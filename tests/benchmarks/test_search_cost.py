@@ -29,7 +29,7 @@ DIGITS = Task(
     ratio=lambda facts: None,
     level=0.5,
 )
-RANDOM = {"random": {"sampler": "seeded_samplers:random_{seed}"}}
+RANDOM = {"random": {"sampler": "optuna:random"}}
 
 
 def options(folder: Path, **changes: Any) -> argparse.Namespace:
@@ -94,13 +94,23 @@ def test_overrides_reach_into_blocks_and_leave_the_base_alone() -> None:
     base = {"a": {"b": 1, "c": 2}, "d": 3}
     assert search_cost.merged(base, {"a": {"b": 5}, "e": {"f": 6}}) == {"a": {"b": 5, "c": 2}, "d": 3, "e": {"f": 6}}
     assert base == {"a": {"b": 1, "c": 2}, "d": 3}
-    assert search_cost.seeded({"a": {"b": "x_{seed}"}, "c": 1}, 7) == {"a": {"b": "x_7"}, "c": 1}
 
 
-@pytest.mark.parametrize("name", [n for n, o in search_cost.METHODS.items() if "search" not in o])
-def test_every_sampler_of_the_benchmark_makes_a_plan(name: str) -> None:
-    study = fashion_mnist_study("data") | {"name": "x"} | search_cost.seeded(search_cost.METHODS[name], 1)
-    assert make_plan(from_dict(study)).config.sampler.endswith("_1")
+@pytest.mark.parametrize("name", [*search_cost.METHODS, *search_cost.ABLATIONS])
+def test_every_method_of_the_benchmark_makes_a_plan_with_a_seed_of_its_own(name: str) -> None:
+    overrides = {**search_cost.METHODS, **search_cost.ABLATIONS}[name]
+    plan = make_plan(from_dict(search_cost.study_of(fashion_mnist_study("data") | {"name": "x"}, overrides, 3)))
+    assert (plan.config.search_seed, plan.config.seed) == (3, 0)
+    bits = next(p for p in plan.space.parameters if p.name == "bits")
+    assert set(bits.choices) == ({overrides["bits"]} if "bits" in overrides else {32, 8})
+
+
+def test_each_ablation_is_the_ladder_with_one_thing_off() -> None:
+    base = {"search": {"seed": 0, "strategy": "ladder"}, "sampler": "optuna:tpe", "space": "mobilenet_28"}
+    for overrides in search_cost.ABLATIONS.values():
+        made = search_cost.study_of({"space": "mobilenet_28"}, overrides, 0)
+        flat = [set(made["search"]) - {"seed", "strategy"}, {k for k in made if made[k] != base.get(k)} - {"search"}]
+        assert sum(map(len, flat)) == 1
 
 
 def test_the_command_line_is_shown_without_paths(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,3 +209,16 @@ def test_plans_that_look_slow_are_not_timed_again(exported, digits, tmp_path):
     assert sorted(asked) == sorted(times)
     assert found.plan == "all_but_stem"
     assert found.timings_ms == looks | times
+
+
+def test_a_plan_that_is_known_to_be_the_fastest_is_the_only_one_made(exported, digits, tmp_path):
+    timed = []
+
+    def clock(path):
+        timed.append(path.name)
+        return 1.0
+
+    done = quantize(exported, digits[0][:50], tmp_path / "q.onnx", clock, clock, only="no_add")
+    assert (done.plan, timed) == ("no_add", ["no_add.onnx"])
+    every = quantize(exported, digits[0][:50], tmp_path / "r.onnx", lambda path: 1.0, only="of_another_net")
+    assert len(every.timings_ms) > 1

@@ -347,6 +347,18 @@ def test_every_batch_is_paced(digits: Digits) -> None:
     assert entered == [10 + 2 * len(marks)] * 2  # 400 validation samples are two batches
 
 
+def test_a_training_that_goes_on_sees_what_the_one_before_it_did_not(digits: Digits) -> None:
+    recipe, model = Recipe(samples=320, batch_size=64), net()
+    first, second = PixelTeacher(digits.views, []), PixelTeacher(digits.views, [])
+    fit(model, digits, recipe, teacher=first, method=KD())
+    fit(model, digits, recipe, teacher=second, method=KD(), seen=320)
+    seen = [np.frombuffer(at, np.int64) for at, _ in first.asked + second.asked]
+    assert len(np.unique(np.concatenate(seen))) == 640, "ten batches of one epoch"
+    third = PixelTeacher(digits.views, [])
+    fit(model, digits, recipe, teacher=third, method=KD(), seen=15 * 64)
+    assert {view for _, view in third.asked} == {1 % digits.views.count}, "the next epoch is another view"
+
+
 @pytest.mark.parametrize(("size", "batch_size"), [(5, 128), (130, 128), (1, 4)], ids=str)
 def test_tiny_data(digits: Digits, size: int, batch_size: int) -> None:
     tiny = replace(digits, views=ShiftedDigits(digits.views.inputs[:size]), targets=digits.targets[:size])
