@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,34 @@ import pytest
 from support import Ran, run_here, run_process, tiny, write_study
 
 from autokd.hardware import latency
+
+SLOW_S = 1200
+"""Limit of a slow test, its fixtures included: whole searches, on two busy cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files, and with them the turnstile of timings, are this run's own: it waits for no other search on the host.
+
+    A short path, for Ray puts sockets there, whose names must stay below some 100 characters.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's folders stay where it keeps them after a failure
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    folder = tempfile.mkdtemp(prefix="ak-", dir="/tmp" if os.name == "posix" else None)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    yield
+    if before[0] is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = before[0]
+    tempfile.tempdir = before[1]
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -205,5 +205,5 @@ def test_commands_that_only_read_load_neither_torch_nor_ray(tiny: Path) -> None:
 
 def test_what_the_dashboard_reads_with_loads_neither_torch_nor_ray(tiny: Path) -> None:
     script = "import sys, autokd.dashboard.app; print([m for m in ('torch', 'ray') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tiny, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tiny, capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == "[]", done.stderr

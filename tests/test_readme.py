@@ -33,7 +33,7 @@ def test_commands_and_python_run_in_an_empty_folder(tmp_path: Path) -> None:
     steps += [[sys.executable, "-c", body] for body in blocks("python")]
     assert len(steps) >= 3
     for step in steps:
-        done = subprocess.run(step, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(step, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{step[-1]}\n{done.stdout}\n{done.stderr}"
     for name in ("student.onnx", "student.receipt.json", "best.onnx"):
         assert (tmp_path / name).is_file(), name

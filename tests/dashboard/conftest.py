@@ -179,7 +179,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         monkeypatch.setenv("AUTOKD_DASHBOARD_PAGE", path)
         if study:
             monkeypatch.setenv("AUTOKD_DASHBOARD_STUDY", study)
-        app = AppTest.from_file(str(APP), default_timeout=30).run()
+        app = AppTest.from_file(str(APP), default_timeout=120).run()
         assert not app.exception
         return app
 

@@ -148,7 +148,7 @@ def test_pages_load_neither_torch_nor_ray(make: Make) -> None:
         "from streamlit.testing.v1 import AppTest\n"
         f"for page in {PAGES!r}:\n"
         "    os.environ['AUTOKD_DASHBOARD_PAGE'] = page\n"
-        f"    app = AppTest.from_file({str(APP)!r}, default_timeout=60).run()\n"
+        f"    app = AppTest.from_file({str(APP)!r}, default_timeout=120).run()\n"
         "    assert not app.exception, page\n"
         "print([m for m in ('torch', 'ray', 'nni') if m in sys.modules])"
     )

@@ -28,6 +28,12 @@ sync_api = pytest.importorskip(
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+LONG_MS = 120_000
+"""Long enough for whatever comes at all, on two busy cores."""
+IDLE = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  return app && app.dataset.testScriptState === "notRunning" && app.dataset.testConnectionState === "CONNECTED";
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def served(make: Make, request: pytest.FixtureRequest) -> Iterator[tuple[Study, 
     command = [sys.executable, "-m", "autokd.cli", "dashboard", "--storage", study.ledger.url, "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
                 break
@@ -62,11 +68,12 @@ def served(make: Make, request: pytest.FixtureRequest) -> Iterator[tuple[Study, 
 @pytest.fixture
 def page(browser: Any, served: tuple[Study, str]) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1400, "height": 1400}, accept_downloads=True)
+    context.set_default_timeout(LONG_MS)
     found = context.new_page()
     wide: list[str] = []
     found.on("request", lambda r: wide.append(r.url) if re.match(r"https?://(?!127\.0\.0\.1[:/])", r.url) else None)
     found.goto(served[1])
-    found.wait_for_selector(".js-plotly-plot .scatterlayer .points path", timeout=60_000, state="attached")
+    found.wait_for_selector(".js-plotly-plot .scatterlayer .points path", timeout=LONG_MS, state="attached")
     yield found
     context.close()
     assert not wide, f"fetched from outside: {wide}"
@@ -77,14 +84,38 @@ def sentence(page: Any) -> str:
 
 
 def wait_for(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=20_000)
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=LONG_MS)
 
 
-def click(page: Any, point: Any) -> None:
-    """Points are svg paths under a layer that takes the mouse: click where one is."""
-    point.scroll_into_view_if_needed()
-    box = point.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+def settle(page: Any) -> None:
+    """Until the script of the page has run to its end."""
+    page.wait_for_function(IDLE, timeout=LONG_MS)
+
+
+def click(page: Any, point: Any, until: str) -> None:
+    """Points are svg paths under a layer that takes the mouse: click where one is, until the page says so.
+
+    A chart that is drawn anew just then has its point nowhere, or somewhere else, or takes no mouse yet.
+    """
+    deadline = time.monotonic() + LONG_MS / 1000
+    while True:
+        assert time.monotonic() < deadline, f"no click led to {until!r}"
+        settle(page)
+        with suppress(sync_api.Error):
+            point.scroll_into_view_if_needed(timeout=5_000)
+            box = point.bounding_box(timeout=5_000)
+            page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            page.wait_for_function("text => document.body.innerText.includes(text)", arg=until, timeout=5_000)
+            return
+
+
+def step(page: Any, slider: Any, key: str) -> None:
+    """One step of a slider, and all that follows from it."""
+    before = slider.input_value()
+    slider.press(key)
+    page.wait_for_function("([s, v]) => s.value !== v", arg=[slider.element_handle(), before], timeout=LONG_MS)
+    page.wait_for_timeout(300)  # the slider tells the server somewhat later
+    settle(page)
 
 
 def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str], tmp_path: Path) -> None:
@@ -92,16 +123,16 @@ def test_from_the_front_to_a_file_that_runs(page: Any, served: tuple[Study, str]
     before = sentence(page)
     paths = page.locator(".js-plotly-plot .scatterlayer .trace").nth(1).locator(".points path")
     number = 0 if "Trial 0" not in before else 3
-    click(page, paths.nth(number))
-    wait_for(page, f"Trial {number}:")
+    click(page, paths.nth(number), f"Trial {number}:")
 
     slider = page.locator('[data-testid="stSlider"] input[type="range"]').first
-    slider.focus()
-    for _ in range(60):
-        if sentence(page).startswith("Trial 1:"):
+    for count in range(60):
+        shown = int(sentence(page).removeprefix("Trial ").partition(":")[0])
+        if shown == 1:
             break
-        page.keyboard.press("ArrowLeft")
-        page.wait_for_timeout(300)
+        step(
+            page, slider, "ArrowRight" if count and shown < 1 else "ArrowLeft"
+        )  # right: a late answer was stepped over
     assert sentence(page).startswith("Trial 1:")
 
     with page.expect_download() as waiting:
@@ -120,26 +151,26 @@ def test_the_front_is_an_image_until_the_chart_is_there(browser: Any, served: tu
     gate = page.context.new_cdp_session(page)
     gate.send("Network.enable")
     gate.send("Network.setBlockedURLs", {"urls": ["*lotly*"]})  # Plotly's scripts do not come
-    page.goto(served[1])
+    page.goto(served[1], timeout=LONG_MS)
     image = page.locator(".st-key-front_still img")
-    image.wait_for(timeout=30_000)
+    image.wait_for(timeout=LONG_MS)
+    settle(page)
+    page.wait_for_function("i => i.complete && i.naturalHeight > 0", arg=image.element_handle(), timeout=LONG_MS)
     box = image.bounding_box()
-    assert image.evaluate("i => i.complete && i.naturalHeight > 0") and box["height"] == 480 and box["width"] > 800
+    assert box["height"] == 480 and box["width"] > 800
     page.close()
 
 
 def test_the_image_is_gone_behind_the_drawn_chart(page: Any) -> None:
-    assert not page.locator(".st-key-front_still").is_visible()
+    page.locator(".st-key-front_still").wait_for(state="hidden", timeout=LONG_MS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["watch", "student", "compare", "devices", "why", "trials", "studies", "start"])
 def test_every_page_by_its_address(page: Any, served: tuple[Study, str], path: str) -> None:
     page.goto(f"{served[1]}/{path}")
-    page.wait_for_selector("h1, h2, h3", timeout=30_000)
-    page.wait_for_function(
-        "() => !document.querySelector('[data-testid=\"stStatusWidgetRunningIcon\"]')", timeout=30_000
-    )
+    page.wait_for_selector("h1, h2, h3", timeout=LONG_MS)
+    settle(page)
     assert page.locator('[data-testid="stException"]').count() == 0
     assert page.locator('[data-testid="stAlertContentError"]').count() == 0
 
@@ -148,17 +179,15 @@ def test_every_page_by_its_address(page: Any, served: tuple[Study, str], path: s
 @pytest.mark.parametrize("served", [{"students": 6, "ladder": True}], indirect=True)
 def test_a_lineage_is_drawn_and_walked_up(page: Any, served: tuple[Study, str]) -> None:
     traces = page.locator(".js-plotly-plot .scatterlayer .trace")
-    click(page, traces.nth(1).locator(".points path").nth(4))
-    wait_for(page, "Trial 4:")
+    click(page, traces.nth(1).locator(".points path").nth(4), "Trial 4:")
     before = traces.count()
     page.locator("label", has_text="Lineage").first.click()
     page.wait_for_function(
-        "n => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > n", arg=before, timeout=20_000
+        "n => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > n", arg=before, timeout=LONG_MS
     )
     wait_for(page, "from root 0")
     page.get_by_role("link", name="Look at this student closely").click()
     wait_for(page, "Trial 4: narrow of 3, root 0.")
     root = page.locator(".st-key-path-of-digits-4 .points path").first
-    root.wait_for(state="attached", timeout=20_000)
-    click(page, root)
-    wait_for(page, "Trial 0: root.")
+    root.wait_for(state="attached", timeout=LONG_MS)
+    click(page, root, "Trial 0: root.")

@@ -60,7 +60,7 @@ def said(app: AppTest) -> dict[str, Any]:
     return found
 
 
-def until(app: AppTest, done: Callable[[AppTest], object], seconds: float = 90.0) -> AppTest:
+def until(app: AppTest, done: Callable[[AppTest], object], seconds: float = 240.0) -> AppTest:
     end = time.monotonic() + seconds
     while not done(app):
         assert time.monotonic() < end, words(app)
@@ -231,7 +231,7 @@ def _controls() -> None:
 
 
 def buttons() -> AppTest:
-    app = AppTest.from_function(_controls, default_timeout=30).run()
+    app = AppTest.from_function(_controls, default_timeout=120).run()
     assert not app.exception
     return app
 

@@ -445,7 +445,7 @@ def test_a_student_that_was_trained_on_is_no_neighbour_of_one_that_was_not() -> 
     assert not lift.pairs(rows, SPACE, 0)
 
 
-def test_the_lift_sheet_of_many_trials_is_quick() -> None:
+def test_the_lift_sheet_of_many_trials_compares_no_two_by_two() -> None:
     rng = np.random.default_rng(0)
     n = 20_000
     frame = pd.DataFrame(
@@ -456,9 +456,9 @@ def test_the_lift_sheet_of_many_trials_is_quick() -> None:
     frame.loc[1, "params_alpha"] = frame.loc[0, "params_alpha"]
     frame.loc[[0, 1], "params_width"], frame.loc[0, "params_bits"], frame.loc[1, "params_bits"] = 8, 32, 8
     frame.loc[[0, 1], "params_prune_1"] = 0.5
-    began = time.perf_counter()
+    began = time.process_time()
     found = lift.pairs(frame, SPACE, 0)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3, "0.03 s, unless the work grows with the square of the trials"
     # all other recipes differ from its own, and no other two are the same
     assert {(p.part, p.trial, p.against) for p in found if p.part != "teacher and recipe"} == {("bits", 1, 0)}
 

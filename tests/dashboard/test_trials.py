@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import numpy as np
 import pandas as pd
@@ -266,11 +267,10 @@ def test_a_csv_of_mixed_values_reads_back() -> None:
     assert [r[0] if r else "" for r in rows[1:]] == ["1", "'=a", "True", "", "2.5"]
 
 
-def test_a_large_table_stays_fast(frame: pd.DataFrame) -> None:
-    import time
-
+def test_a_large_table_is_no_work_for_every_pair_of_rows(frame: pd.DataFrame) -> None:
     many = pd.concat([frame.iloc[:3]] * 33_000, ignore_index=True)
     many["params_lr"] = np.linspace(0.01, 0.5, len(many))
     began = time.process_time()
     rows, _ = tables.keep(many, Filters({"params_bits": [8.0]}, {"accuracy": (0.5, None)}, "kd lr<0.3 method!=dkd"))
-    assert len(rows) and time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0, "0.4 s, unless the work grows with the square of the rows"
+    assert len(rows)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -382,13 +380,11 @@ def test_a_sketch_leaves_the_module_alone() -> None:
     assert {k: v.shape for k, v in model.state_dict().items()} == before
 
 
-def test_a_sketch_costs_milliseconds() -> None:
-    """The exporter takes 40 to 160 ms for such a net; this, the outline included, must stay far below."""
+def test_a_sketch_needs_neither_weights_nor_the_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter takes 40 to 160 ms for such a net; a sketch is for choosing among many."""
     spec, space = SPECS["grey28"], load_space("mobilenet_28")
-    times = []
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **more: pytest.fail("exported"))
     for params in draw(space, 12, seed=0):
-        began = time.process_time()
         model = outline(space.family, space.of_stage(Stage.BUILD, params), spec)
-        sketched(model, spec, {"1": 0.25})
-        times.append(time.process_time() - began)
-    assert sorted(times)[len(times) // 2] < 0.03, json.dumps(times)
+        assert sketched(model, spec, {"1": 0.25}).macs > 0
+        assert {p.device.type for p in model.parameters()} == {"meta"}

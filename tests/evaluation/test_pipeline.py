@@ -260,7 +260,7 @@ def run_alone(file: Path, inputs: np.ndarray, folder: Path) -> dict[str, Any]:
     """What a process that knows only numpy and onnxruntime finds."""
     np.save(folder / "x.npy", inputs)
     command = [sys.executable, "-c", ALONE, str(file), str(folder / "x.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -8,11 +8,12 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from autokd.errors import ConfigError, HardwareError, StageFailure, UserError
+from autokd.hardware import latency
 from autokd.hardware.latency import LatencyMeter, ModelFileError, timing_cpu_s
 from autokd.hardware.profile import HardwareProfile
 from autokd.hardware.quiet import Quiet
@@ -34,7 +35,7 @@ def test_inputs_of_every_type(meter: LatencyMeter, make_onnx, kind: str, batch: 
     assert 0 < result.p50_ms < 100
     assert result.p50_ms <= result.p90_ms * 1.5
     assert result.count >= 30
-    assert 0 <= result.spread < 1
+    assert result.spread >= 0
 
 
 def test_the_worker_stays_warm_over_files(meter: LatencyMeter, make_onnx) -> None:
@@ -76,18 +77,19 @@ def test_quick_asks_for_less(short: HardwareProfile, quiet: Quiet, make_onnx) ->
         assert meter.measure(path, slow.name).count >= 300 > meter.measure(path, slow.name, quick=True).count >= 100
 
 
-def test_brief_asks_for_a_little_and_no_memory(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
+def test_brief_asks_for_a_little_and_no_memory(
+    short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "PAUSES_S", ())  # each is timed once, however disturbed
     patient = replace(short, min_count=200, min_duration_s=2.0, max_duration_s=4.0, warmup=1000)
     with LatencyMeter([short, replace(patient, name="patient")], quiet) as meter:
         path = make_onnx()
-        whole = meter.measure(path, short.name)
-        begun = time.perf_counter()
+        before = timing_cpu_s()
         result = meter.measure(path, "patient", brief=True)
-        assert time.perf_counter() - begun < 1.0
+        assert timing_cpu_s() - before < 0.5, "a whole one takes 2.0 s of calls"
         assert result.count >= 5
         assert result.peak_memory_bytes is None
-        assert result.spread >= 0
-        assert 0.3 < result.p50_ms / whole.p50_ms < 3
+        assert result.spread >= 0 and result.p50_ms > 0
         assert meter.measure(path, short.name).peak_memory_bytes is not None
 
 
@@ -97,9 +99,8 @@ def test_a_timing_ends_once_the_file_is_clearly_slower_than_asked(
     patient = replace(short, min_count=3000, min_duration_s=1e-4, max_duration_s=2e-4)
     with LatencyMeter([patient], quiet) as meter:
         path = make_onnx()
-        whole = meter.measure(path, patient.name)
-        assert meter.measure(path, patient.name, above_ms=whole.p50_ms / 2).count < 1500
-        assert meter.measure(path, patient.name, above_ms=whole.p50_ms * 10).count >= 3000
+        assert meter.measure(path, patient.name, above_ms=1e-6).count < 1500
+        assert meter.measure(path, patient.name, above_ms=1e6).count >= 3000
 
 
 @pytest.mark.parametrize("what", ["text", "empty", "missing", "cut", "folder"])
@@ -143,39 +144,32 @@ def test_a_killed_worker_is_replaced(meter: LatencyMeter, make_onnx) -> None:
 @posix
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_a_worker_killed_while_timing_is_tried_once_more(
-    short: HardwareProfile, quiet: Quiet, make_onnx, deaths: int
+    short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
-    profile = replace(short, min_duration_s=1.0, max_duration_s=1.0)
-    path, killed = make_onnx(), set()
+    profile = replace(short, min_duration_s=2.0, max_duration_s=2.0)
+    path, honest, killed = make_onnx(), latency._Worker.ask, list[int]()
 
-    def kill() -> None:
-        while len(killed) < deaths and not done.wait(0.6):
-            pid = meter.worker_pid(profile.name)
-            if pid is not None and pid not in killed:
-                os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
+    def ask(worker: latency._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
+        if "path" in request and len(killed) < deaths:
+            killed.append(worker.process.pid)
+            threading.Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()  # it times for 2 s
+        return honest(worker, request, timeout_s)
 
-    done = threading.Event()
+    monkeypatch.setattr(latency._Worker, "ask", ask)
     with LatencyMeter([profile], quiet) as meter:
-        killer = threading.Thread(target=kill)
-        killer.start()
-        try:
-            if deaths == 1:
-                assert meter.measure(path, profile.name).count > 100
-            else:
-                with pytest.raises(StageFailure, match="SIGKILL") as caught:
-                    meter.measure(path, profile.name)
-                assert caught.value.cause == "lost_worker"
-        finally:
-            done.set()
-            killer.join()
-        assert len(killed) == deaths
+        if deaths == 1:
+            assert meter.measure(path, profile.name).count > 100
+        else:
+            with pytest.raises(StageFailure, match="SIGKILL") as caught:
+                meter.measure(path, profile.name)
+            assert caught.value.cause == "lost_worker"
+    assert len(set(killed)) == deaths
 
 
 @posix
 def test_a_stopped_worker_times_out_and_is_replaced(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
     path = make_onnx()
-    with LatencyMeter([replace(short, timeout_s=1.5)], quiet) as meter:
+    with LatencyMeter([replace(short, timeout_s=5.0)], quiet) as meter:
         meter.measure(path, "cpu_1_thread")
         pid = kill_worker(meter, "cpu_1_thread", signal.SIGSTOP)
         assert meter.measure(path, "cpu_1_thread").count >= 30
@@ -199,7 +193,7 @@ def quiet_is_free(quiet: Quiet) -> bool:
             free.set()
 
     threading.Thread(target=enter, daemon=True).start()
-    return free.wait(3.0)
+    return free.wait(30.0)
 
 
 def test_unknown_profiles_and_other_hosts_are_refused(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
@@ -250,7 +244,7 @@ def test_the_worker_outlives_ctrl_c_but_not_its_driver(quiet: Quiet, make_onnx) 
     assert alive(pid)
     driver.kill()
     driver.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
@@ -263,34 +257,54 @@ def alive(pid: int) -> bool:
         return False
 
 
-BUSY = """
-import sys
+TRAINING = """
+import sys, time
 from pathlib import Path
 import numpy as np
 from autokd.hardware.quiet import Quiet
-quiet, a = Quiet(Path(sys.argv[1])), np.random.rand(200, 200)
+quiet, stop, a = Quiet(Path(sys.argv[1])), Path(sys.argv[2]), np.random.rand(200, 200)
+batches = []
 print("ready", flush=True)
-while True:
+while not stop.exists():
     with quiet.working():
+        begun = time.monotonic_ns()
         a @ a
+        batches.append((begun, time.monotonic_ns()))
+print(*(n for batch in batches for n in batch))
 """
 
 
-def test_the_same_file_is_as_fast_again_beside_a_training(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
+def test_a_training_stands_still_while_a_file_is_timed(
+    short: HardwareProfile, quiet: Quiet, make_onnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, timings = latency._Worker.ask, list[tuple[int, int]]()
+
+    def ask(worker: latency._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
+        begun = time.monotonic_ns()
+        reply = honest(worker, request, timeout_s)
+        timings.append((begun, time.monotonic_ns()))
+        return reply
+
+    monkeypatch.setattr(latency._Worker, "ask", ask)
+    stop = tmp_path / "stop"
+    command = [sys.executable, "-c", TRAINING, str(quiet.folder), str(stop)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    busy = subprocess.Popen(
-        [sys.executable, "-c", BUSY, quiet.folder], stdout=subprocess.PIPE, text=True, env=one_thread
-    )
-    assert busy.stdout is not None
-    busy.stdout.readline()
+    training = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=one_thread)
+    assert training.stdout is not None
     try:
-        with LatencyMeter([replace(short, min_duration_s=0.03, max_duration_s=0.3)], quiet) as meter:
+        assert training.stdout.readline() == "ready\n"
+        with LatencyMeter([short], quiet) as meter:
             path = make_onnx(features=20_000)
-            medians = np.array([meter.measure(path, short.name).p50_ms for _ in range(10)]) * 1e3
+            for _ in range(10):
+                assert meter.measure(path, short.name).count >= 30
+                time.sleep(0.05)  # a batch's turn
+        stop.touch()
+        numbers = list(map(int, training.communicate(timeout=60)[0].split()))
     finally:
-        busy.kill()
-        busy.wait()
-        busy.stdout.close()
-    middle, half_range = np.median(medians), np.ptp(medians) / 2
-    print(f"A/A: {middle:.2f} µs, half-range {half_range / middle:.2%}, std {medians.std() / middle:.2%}")
-    assert np.sort(medians)[-2] < 1.5 * medians.min()  # one outlier is allowed: this host may have other tenants
+        training.kill()
+        training.wait()
+        training.stdout.close()
+    batches = list(zip(numbers[::2], numbers[1::2], strict=True))
+    assert len(timings) >= 10
+    assert not [b for b in batches for t in timings if b[0] < t[1] and t[0] < b[1]]
+    assert [b for b in batches if timings[0][1] < b[0] < timings[-1][0]], "the training went on between the timings"

@@ -15,6 +15,8 @@ from autokd.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Outcome, Stage, TrialRecord
 
+pytestmark = pytest.mark.timeout(900)  # one test waits for the whole search
+
 FAMILY = """
 import ctypes, os, sys, time
 import torch
@@ -89,11 +91,11 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Study:
         "space": moody("faulty", list(EXPECTED)),
         "runner": "local",
         "concurrency": 2,
-        "budget": {"trials": 50, "trial_s": 10, "failures_in_a_row": 50},
+        "budget": {"trials": 50, "trial_s": 30, "failures_in_a_row": 50},
         "resources__memory_gb": 1.0,
     }
     support.write_study(folder, support.tiny(**changes))
-    ran = support.run_process("search", "study.yaml", "--json", cwd=folder, timeout=200)
+    ran = support.run_process("search", "study.yaml", "--json", cwd=folder, timeout=600)
     assert ran.code == 0, ran.stderr
     return Study.open("tiny", f"sqlite:///{folder / 'autokd.db'}")
 

@@ -110,7 +110,7 @@ class Life:
 
     def wait(self, *whos: str, process: subprocess.Popen[str]) -> str:
         """Until one of them stands still."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             for who in whos:
                 if (self.folder / f"reached-{who}").exists():
@@ -120,7 +120,7 @@ class Life:
             time.sleep(0.05)
         raise AssertionError("never reached")
 
-    def left_over(self, seconds: float = 20.0) -> list[str]:
+    def left_over(self, seconds: float = 60.0) -> list[str]:
         """Processes of this study that are still there after a while."""
         deadline = time.monotonic() + seconds
         while found := self.processes():
@@ -150,7 +150,7 @@ class Life:
         self.orphans[name] = self.left_over()
         self.look(name)
 
-    def end(self, process: subprocess.Popen[str], name: str, timeout: float = 120) -> None:
+    def end(self, process: subprocess.Popen[str], name: str, timeout: float = 300) -> None:
         out, err = process.communicate(timeout=timeout)
         self.ran[name] = support.Ran(process.returncode, out, err)
         self.look(name)
@@ -193,7 +193,7 @@ def tell(life: Life) -> None:
     process = life.start("resume", "tiny")
     life.wait(*"abcd", process=process)
     process.send_signal(signal.SIGINT)
-    life.end(process, "ctrl-c", timeout=60)
+    life.end(process, "ctrl-c", timeout=180)
     life.orphans["ctrl-c"] = life.left_over()
 
     life.release()

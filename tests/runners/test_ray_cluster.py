@@ -58,7 +58,7 @@ def test_a_search_joins_a_cluster_and_leaves_it_running(cluster, tmp_path: Path)
     assert autokd.open_study("joined", storage=f"sqlite:///{tmp_path}/autokd.db").status()["outcomes"]["measured"] == 3
     assert head.poll() is None
     status = [RAY, "status", f"--address={address}"]
-    done = subprocess.run(status, capture_output=True, text=True, timeout=60, env={**os.environ, **TOKEN})
+    done = subprocess.run(status, capture_output=True, text=True, timeout=240, env={**os.environ, **TOKEN})
     assert done.returncode == 0, done.stderr
 
 

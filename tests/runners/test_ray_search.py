@@ -158,7 +158,7 @@ def test_ray_is_gone_afterwards(searched: tuple[autokd.Study, Spy]) -> None:
     import ray
 
     assert not ray.is_initialized()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     names: list[str] = []
     while time.monotonic() < deadline:
         names = [p.name() for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]

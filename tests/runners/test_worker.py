@@ -45,6 +45,6 @@ def test_worker_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert "ready" in json.loads(worker.stdout.readline())
             worker.stdin.write(json.dumps({"screen": {"how": how}}) + "\n")
             worker.stdin.close()  # what a dead parent's pipe looks like
-            worker.wait(timeout=30)
+            worker.wait(timeout=120)
         finally:
             worker.kill()
