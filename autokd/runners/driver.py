@@ -98,9 +98,15 @@ class Driver:
         plan: Plan,
         home: Path,
         on_finish: Callable[[int, TrialRecord], None] = lambda number, record: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self.ledger, self.plan, self.home, self.on_finish, self.clock = ledger, plan, home, on_finish, clock
+        self.ledger, self.plan, self.home, self.on_finish, self.clock = (
+            ledger,
+            plan,
+            home,
+            on_finish,
+            clock or time.monotonic,
+        )
         self.on_begin: Callable[[int], None] = lambda number: None
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}

@@ -200,7 +200,7 @@ def worth_of(
         reference: The hypervolume's reference point.
         records: By trial number, in the order in which the trials ended.
     """
-    forest = Forest(objectives, reference)
+    forest = Forest(objectives, reference, stated=True)  # what is told adds up to the study's hypervolume
     rungs = {number: record for number, record in records.items() if record.rung is not None}
     for number, record in rungs.items():
         forest.tell(number, record)

@@ -238,7 +238,7 @@ def test_int8_sketches_are_the_quantized_files_but_for_their_numbers(tmp_path: P
     real = RawInput(family_builder(family)(dict(params), spec, len(CLASSES)), spec)
     model = really_exported(real, spec, ratios, tmp_path / "real.onnx")
     with quantization.quietly():
-        wanted = quantization._candidates(model, raw_samples(spec, 16))
+        wanted = quantization._candidates(model, raw_samples(spec, 16), None)
     assert list(found) == list(wanted)
     for plan, data in wanted.items():
         mine, theirs = onnx.load_from_string(found[plan]), onnx.load_from_string(data)

@@ -15,7 +15,7 @@ from autokd.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Outcome, Stage, TrialRecord
 
-pytestmark = pytest.mark.timeout(900)  # one test waits for the whole search
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # one test waits for the whole search
 
 FAMILY = """
 import ctypes, os, sys, time
