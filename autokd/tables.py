@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -151,6 +152,8 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         )
         text = f"Quality on the {where}. Hypervolume {hv:.4f} over ({point}), costs in natural logarithm."
         console.print(text, markup=False, highlight=False)
+    if confirmed and again and (text := timed_again(found, again)):
+        console.print(text, markup=False, highlight=False)
     if found and not confirmed:
         console.print(f"`autokd confirm {study.name}` reads the test split.", markup=False, highlight=False)
 
@@ -168,6 +171,15 @@ def _told(
         n: grouped(r.params) for n, r in records.items() if r is not None and lineage.kind(n) == ROOT
     }
     return {m.number: grouped(m.params) for m in found}, roots
+
+
+def timed_again(found: Sequence[Member], latency: str) -> str:
+    """How far the second timings of the same files are from the first; empty where there are none."""
+    pairs = [(m.values.get(latency), (m.confirmed or {}).get(latency)) for m in found]
+    apart = [abs(second / first - 1) for first, second in pairs if first and second]
+    if not apart:
+        return ""
+    return f"The same files timed again: {median(apart):.1%} apart in the median, {max(apart):.1%} at most."
 
 
 def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -186,3 +186,15 @@ def test_a_member_as_plain_values(ledger: Ledger, plan: Plan) -> None:
         "confirmed": None,
         "artifact": None,
     }
+
+
+def test_second_timings_are_told_beside_the_first() -> None:
+    from autokd.tables import timed_again
+
+    def timed(number: int, first: float, second: float | None) -> Member:
+        confirmed = None if second is None else {"latency_ms@a": second}
+        return Member(number, {}, {"latency_ms@a": first}, confirmed, None, TrialRecord(Outcome.MEASURED, {}))
+
+    found = [timed(0, 1.0, 1.01), timed(1, 2.0, 1.9), timed(2, 3.0, 3.06), timed(3, 4.0, None)]
+    assert timed_again(found, "latency_ms@a") == "The same files timed again: 2.0% apart in the median, 5.0% at most."
+    assert timed_again(found[3:], "latency_ms@a") == ""

