@@ -224,10 +224,11 @@ class Evaluation:
         self._measure(package, self._verify(parent, shape, package, 32), 32)
 
     def _verify(self, parent: Stored, shape: Mapping[str, ParamValue], package: Stored, bits: int) -> Stored:
+        compared = work.COMPARED if self.candidate.rung else None
         return self.trial.stage(
             Stage.VERIFY,
-            lambda folder: work.verify(folder, self.parts, shape, parent, package, bits),
-            {"bits": bits},
+            lambda folder: work.verify(folder, self.parts, shape, parent, package, bits, compared),
+            {"bits": bits, "compared": compared},
             package,
         )
 

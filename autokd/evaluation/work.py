@@ -39,7 +39,8 @@ Params = Mapping[str, ParamValue]
 ALWAYS = ("accuracy", "log_loss")
 """Quality metrics that every trial reports, whatever the objectives are."""
 COMPARED = 2048
-"""Samples on which a file is compared with its model: a wrong graph shows on the first, and the model is slower than the file."""
+"""Samples on which a rung's file is compared with its model: a wrong graph shows on the first, and the model is slower than the
+file. A ladder makes dozens; ``finish`` compares the chosen one's on all."""
 SAVES = 0.97
 """An int8 file is taken for faster below this share of the float file's time: quick timings differ by a percent or two."""
 
@@ -297,13 +298,17 @@ def worth_quantizing(parts: Parts, package: Stored, small: Stored) -> bool:
 # -------------------------------------------------------------------------------------------- verify, measure
 
 
-def verify(folder: Path, parts: Parts, shape: Params, parent: Stored, package: Stored, bits: int) -> dict[str, Any]:
-    """Does the file say what the model says, on the validation split's first samples? The file's scores of all are kept."""
+def verify(
+    folder: Path, parts: Parts, shape: Params, parent: Stored, package: Stored, bits: int, compared: int | None = None
+) -> dict[str, Any]:
+    """Does the file say what the model says, on the validation split or its first ``compared`` samples? The file's scores of
+    all are kept.
+    """
     inputs, targets = parts.validation
-    reference = model_logits(restore(parts, shape, parent), inputs[:COMPARED], parts)
+    reference = model_logits(restore(parts, shape, parent), inputs[:compared], parts)
     with parts.pace():
         scores = file_scores(package.folder / package.value["file"], inputs)
-    agreement = compare(scores[:COMPARED], reference, targets[:COMPARED], bits=bits)
+    agreement = compare(scores[:compared], reference, targets[:compared], bits=bits)
     if not np.isfinite(scores).all():
         raise StageFailure("verify", "verify_mismatch", "the file's scores are not finite")
     np.save(folder / "scores.npy", scores, allow_pickle=False)
