@@ -32,12 +32,23 @@ def home_of(plan: Plan, url: str) -> Path:
     return base.absolute() / "studies" / plan.config.name
 
 
+def home_beside(url: str, name: str) -> Path | None:
+    """Where a study's folder is when nobody says otherwise, beside a SQLite ledger; ``None`` of a server."""
+    file = sqlite_file(url)
+    return file.parent / ".autokd" / "studies" / name if file is not None else None
+
+
 def owned_home(home: Path, url: str, name: str) -> bool:
     """Whether a folder is that of a study in this ledger, whatever the ledger says: it lies beside it, or names it as its owner."""
-    file = sqlite_file(url)
-    if file is not None and home.resolve() == (file.parent / ".autokd" / "studies" / name).resolve():
+    beside = home_beside(url, name)
+    if beside is not None and home.resolve() == beside.resolve():
         return True
-    return str(read_json(home / OWNER, {}).get("ledger")) == str(file or shown_url(url))
+    return str(read_json(home / OWNER, {}).get("ledger")) == _place(url)
+
+
+def _place(url: str) -> str:
+    """A ledger as ``OWNER`` names it."""
+    return str(sqlite_file(url) or shown_url(url))
 
 
 @contextmanager
@@ -85,7 +96,7 @@ def new_home(home: Path, url: str) -> Iterator[Path]:
         StudyError: It belongs to a study in another ledger, or another process is making the same study.
         StorageError: The folder cannot be written.
     """
-    root, place = home.parent.parent, str(sqlite_file(url) or shown_url(url))
+    root, place = home.parent.parent, _place(url)
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
     try:
         with driver_lock(home, "which is about to make it"):

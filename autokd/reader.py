@@ -281,20 +281,15 @@ def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
 
 def _decoded(value: str) -> dict[str, Any] | None:
     """An attribute's value: JSON text in JSON. Decoding is most of a large study's reading, hence orjson."""
-    try:
-        raw = orjson.loads(value)
-        raw = orjson.loads(raw) if isinstance(raw, str) else raw
-    except ValueError:  # also of what Python writes and the standard does not know: NaN, Infinity
-        raw = _decoded_slowly(value)
-    return raw if isinstance(raw, dict) and "outcome" in raw else None
-
-
-def _decoded_slowly(value: str) -> Any:
-    try:
-        raw = json.loads(value)
-        return json.loads(raw) if isinstance(raw, str) else raw
-    except ValueError:
-        return None
+    for loads in (
+        orjson.loads,
+        json.loads,
+    ):  # the second knows what Python writes and the standard does not: NaN, Infinity
+        with suppress(ValueError):
+            raw = loads(value)
+            raw = loads(raw) if isinstance(raw, str) else raw
+            return raw if isinstance(raw, dict) and "outcome" in raw else None
+    return None
 
 
 def _record(raw: Mapping[str, Any]) -> TrialRecord | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from autokd import __version__, registry, results
 from autokd.errors import StorageError, StudyError
 from autokd.files import read_json
-from autokd.folders import drop_rest, home_of, keep_within, writable
+from autokd.folders import drop_rest, home_beside, home_of, keep_within, writable
 from autokd.hardware.profile import check_host
-from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, sqlite_file, storage_url
+from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
 from autokd.lineage import Lineage
 from autokd.live import driving, is_live
 from autokd.plan import Plan
@@ -73,12 +73,8 @@ class Study:
     def home(self) -> Path:
         """The study's folder; found again beside the ledger when both were moved."""
         stated = Path(self.ledger.attr(HOME_KEY))
-        file = sqlite_file(self.ledger.url)
-        if not stated.exists() and file is not None:
-            moved = file.parent / ".autokd" / "studies" / self.name
-            if moved.exists():
-                return moved
-        return stated
+        moved = home_beside(self.ledger.url, self.name)
+        return moved if not stated.exists() and moved is not None and moved.exists() else stated
 
     @property
     def root(self) -> Path:

@@ -41,9 +41,9 @@ def number(value: float | None, unit: str, spread: float | None = None) -> str:
         return text
     elif unit == "ms":
         text = f"{digits(value * 1e3)} µs" if value < 1 else f"{digits(value)} ms"
-        return (
-            text if spread is None else f"{text} ± {spread:.1%}" if spread >= 5e-4 else f"{text} ± {100 * spread:.1g}%"
-        )
+        if spread is None:
+            return text
+        return f"{text} ± {spread:.1%}" if spread >= 5e-4 else f"{text} ± {100 * spread:.1g}%"
     elif unit == "":
         text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
         return text if spread is None else f"{text} ± {spread:.2g}"

@@ -45,7 +45,7 @@ def chosen_freely(rows: pd.DataFrame) -> pd.DataFrame:
     return free
 
 
-def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str) -> None:
+def clickable(view: View, figure: Any, key: str, height: int, alt: str) -> None:
     """A figure in which clicking a point chooses its student."""
 
     def clicked() -> None:
@@ -56,5 +56,10 @@ def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str)
     st.plotly_chart(
         figure, key=key, on_select=clicked, selection_mode="points", height=height, config=QUIET, alt=alt
     )  # fmt: skip
+
+
+def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str) -> None:
+    """:func:`clickable`, and a link to the student that is chosen."""
+    clickable(view, figure, key, height, alt)
     if view.chosen is not None:
         st.page_link(st.session_state["pages"]["student"], label=f"Look at trial {view.chosen} closely")

@@ -40,9 +40,6 @@ class Op:
     weight: Weight | None = None
     norm: Channels | None = None  # of a batch norm with trained numbers
 
-    def reads_value(self, value: Value) -> bool:
-        return any(r is value for r in self.reads)
-
 
 class Value:
     """What stands for a tensor ``(N, channels * repeat, *space)`` while a module is recorded."""

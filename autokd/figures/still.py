@@ -88,7 +88,7 @@ def still(figure: go.Figure) -> str:
     parts = [*_frame(x, y), *_legend(traces)]
     for trace in traces:
         xs, ys = [LEFT + (RIGHT - LEFT) * x.place(v) for v in trace.x], [_up(y.place(v)) for v in trace.y]
-        if "lines" in (trace.mode or ""):
+        if _is_line(trace):
             parts += _staircase(xs, ys, trace)
             continue
         parts += _errors(trace, x, y, xs, ys)
@@ -130,10 +130,10 @@ def _frame(x: _Axis, y: _Axis) -> Iterator[str]:
 
 def _legend(traces: Sequence[Any]) -> Iterator[str]:
     named = [t for t in traces if t.showlegend is not False and t.name]
+    signs = [(t.line.color, "—") if _is_line(t) else (t.marker.color, "●") for t in named]
     marks = [
-        f'<tspan fill="{_colours(t.marker.color if "lines" not in (t.mode or "") else t.line.color, 1)[0]}">'
-        f"{'●' if 'lines' not in (t.mode or '') else '—'}</tspan> {_text(t.name)}"
-        for t in named
+        f'<tspan fill="{_colours(colour, 1)[0]}">{sign}</tspan> {_text(t.name)}'
+        for t, (colour, sign) in zip(named, signs, strict=True)
     ]
     yield f'<text x="{LEFT:g}%" y="8%">{"&#160;&#160;&#160;".join(marks)}</text>'
 
@@ -179,6 +179,10 @@ def _markers(trace: Any, xs: Sequence[float], ys: Sequence[float]) -> Iterator[s
         else:  # the outline keeps its width, though the shape is scaled
             drawn = f'<path d="{shape}" transform="scale({size / 2:g})" vector-effect="non-scaling-stroke" {paint}/>'
             yield f'<svg x="{at:.2f}%" y="{up:.2f}%" overflow="visible">{drawn}</svg>'
+
+
+def _is_line(trace: Any) -> bool:
+    return "lines" in (trace.mode or "")
 
 
 def _each(stated: Any, n: int, default: float) -> list[float]:

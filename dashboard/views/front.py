@@ -182,7 +182,10 @@ def first_picture(view: View) -> None:
     if time.monotonic() - began < SCRIPTS_S:
         with still_at:
             st.html(f"<style>{UNTIL_DRAWN}</style>")
-            st.image(st.session_state.setdefault("first picture of", {}).setdefault(view.name, prepare(view)))
+            sent = st.session_state.setdefault("first picture of", {})
+            if view.name not in sent:  # the same again: a running study's would be drawn anew at every look
+                sent[view.name] = prepare(view)
+            st.image(sent[view.name])
 
 
 def prepare(view: View) -> str:

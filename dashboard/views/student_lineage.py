@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import evidence, ladders
+from autokd.dashboard.choosing import clickable
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import path_figure
@@ -59,14 +60,5 @@ def steps(view: View, number: int, table: pd.DataFrame) -> None:
 
 def picture(view: View, number: int, measured: pd.DataFrame) -> None:
     """The way over the axes of the front."""
-    key = f"path of {view.name} {number}"
-
-    def clicked() -> None:
-        points = st.session_state[key].selection.points
-        if points and points[0].get("customdata"):
-            view.choose(int(points[0]["customdata"][0]))
-
-    st.plotly_chart(
-        path_figure(measured, view.objectives, view.lineage, number), key=key, on_select=clicked, selection_mode="points",
-        height=300, config={"displaylogo": False}, alt="The student and its ancestors by cost and quality",
-    )  # fmt: skip
+    figure = path_figure(measured, view.objectives, view.lineage, number)
+    clickable(view, figure, f"path of {view.name} {number}", 300, "The student and its ancestors by cost and quality")

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import progress
+from autokd.dashboard.choosing import clickable
 from autokd.dashboard.controls import controls
 from autokd.dashboard.launch import for_a_shell
 from autokd.dashboard.progress import Spent, span
@@ -245,17 +246,8 @@ def newest(view: View, found: History) -> None:
     rows = pd.concat([front, around, view.frame[view.frame["number"].isin(latest["number"])]])
     rows = rows.drop_duplicates("number").sort_values("number")
     figure = newest_figure(rows, goals, [int(n) for n in latest["number"]], view.teacher)
-    key = f"newest {view.name}"
-
-    def clicked() -> None:
-        points = st.session_state[key].selection.points
-        if points and points[0].get("customdata"):
-            view.choose(int(points[0]["customdata"][0]))
-
-    st.plotly_chart(
-        figure, key=key, on_select=clicked, selection_mode="points", height=360, config={"displaylogo": False},
-        alt="The front; the students that joined it last are ringed and carry their trial's number",
-    )  # fmt: skip
+    alt = "The front; the students that joined it last are ringed and carry their trial's number"
+    clickable(view, figure, f"newest {view.name}", 360, alt)
     last = latest.iloc[-1]
     trial, ago = int(last["number"]), max(0.0, joined.search_s - float(last["search_s"]))
     since = int((view.frame["ended"].astype(float) > ended(view, trial)).sum())
