@@ -48,6 +48,9 @@ class TrainingConfig(_Block):
     augment: str = Field("auto", description="seeded augmentation: auto, none, shift, shift_flip, crop_flip, noise")
     views: int = Field(4, ge=1, le=64, description="seeded views of the train split; the teacher scores each once")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy term")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster where the device computes in it (AVX512-BF16, AMX, recent GPUs)"
+    )
     tune_samples: int | None = Field(None, ge=0, description="samples after pruning (default: 30 % of samples)")
     tune_lr: float | None = Field(None, gt=0, description="peak rate after pruning (default: half of lr)")
 

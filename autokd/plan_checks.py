@@ -16,6 +16,7 @@ from autokd.trial import ParamValue, Stage
 
 RECIPE_KEYS = (
     "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
+    "precision",
 )  # fmt: skip
 PRUNE_KEYS = ("importance", "tune_samples", "tune_lr")
 TRAINING_KEYS = {Stage.DISTILL: RECIPE_KEYS, Stage.PRUNE: PRUNE_KEYS[1:]}

@@ -305,6 +305,8 @@ class Recipe:
         augment: Name of the augmentation; see ``autokd.data.augment``.
         views: Number of seeded views.
         label_smoothing: Of the cross-entropy term.
+        precision: ``"float32"``, or ``"bfloat16"`` for the operators that PyTorch's autocast runs in it; weights, gradients'
+            sums and the loss stay float32.
     """
 
     samples: int = 60_000
@@ -315,6 +317,7 @@ class Recipe:
     augment: str = "auto"
     views: int = 4
     label_smoothing: float = 0.0
+    precision: str = "float32"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -93,6 +93,24 @@ def teachers_box(facts: Facts) -> Box:
     return Box(facts.majority, min(1.0, good), facts.teacher_ms, facts.yardstick_ms)
 
 
+def fashion_mnist_cost_study(data: str) -> dict[str, Any]:
+    """The study of ``fashion_mnist.py`` behind a better teacher, trained and training in bfloat16.
+
+    The goals were set with a teacher of 93.4 % on the test split that takes 560 µs: one that looks at every pixel, as this
+    one does. Its training takes three times as long in float32.
+    """
+    study = fashion_mnist_study(data)
+    teacher = study["teacher"]
+    return study | {
+        "teacher": teacher
+        | {
+            "params": teacher["params"] | {"stem_stride": 1},
+            "training": teacher["training"] | {"precision": "bfloat16"},
+        },
+        "training": study["training"] | {"precision": "bfloat16"},
+    }
+
+
 def adult_study(data: str) -> dict[str, Any]:
     """UCI Adult (income above 50,000 dollars or not): numbers and categories, small multi-layer perceptrons."""
     return {
@@ -124,7 +142,7 @@ TASKS = {
             name="fashion_mnist",
             title="Fashion-MNIST",
             data="fashion_mnist",
-            study=fashion_mnist_study,
+            study=fashion_mnist_cost_study,
             yardstick=("mobilenet", HAND_MADE_ROOT),
             box=lambda facts: FASHION_BOX.scaled(root_ratio(facts)),
             ratio=root_ratio,

@@ -147,6 +147,7 @@ def without(key: str) -> dict[str, Any]:
         (changed(training={"optimizer": "adam"}), "training.optimizer"),
         (changed(training={"samples": 1, "epochs": 1}), "give one"),
         (changed(training={"label_smoothing": 1}), "label_smoothing"),
+        (changed(training={"precision": "float16"}), "precision"),
         (changed(objectives=["maximize accuracy"]), "two or three objectives"),
         (changed(objectives=["maximize accuracy"] * 4), "objectives"),
         (changed(hardware=[]), "at least one profile"),

@@ -13,6 +13,7 @@ from autokd.protocols import Recipe
 WARM_UP = 0.25
 START = 1 / 25  # of the peak rate
 OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
@@ -37,13 +38,16 @@ def build(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum .9, or AdamW; weight decay spares biases and norms.
 
     Raises:
-        ConfigError: An optimizer, rate, batch size, sample count or weight decay that cannot be.
+        ConfigError: An optimizer, rate, batch size, sample count, weight decay or precision that cannot be.
     """
     for name, value in (("lr", recipe.lr), ("batch_size", recipe.batch_size), ("samples", recipe.samples)):
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"training.{name} must be above 0", repr(value))
     if not (math.isfinite(recipe.weight_decay) and recipe.weight_decay >= 0):
         raise ConfigError("training.weight_decay must be at least 0", repr(recipe.weight_decay))
+    if recipe.precision not in PRECISIONS:
+        law = "training.precision must be one of " + ", ".join(PRECISIONS)
+        raise ConfigError(law, repr(recipe.precision), nearest(str(recipe.precision), PRECISIONS))
     groups = _groups(model, recipe.weight_decay)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)

@@ -151,7 +151,9 @@ def fit(
                 )
                 optim.set_rate(optimizer, rate)
                 optimizer.zero_grad(set_to_none=True)
-                loss = method.loss({"logits": model(tensor(views.batch(at, view)))}, given, truth)
+                with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                    logits = model(tensor(views.batch(at, view)))
+                loss = method.loss({"logits": logits.float()}, given, truth)
                 loss.backward()
                 nn.utils.clip_grad_norm_(weights, MAX_NORM)
                 optimizer.step()

@@ -72,7 +72,7 @@ class Plain(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.body(x)
-        return F.relu(out + x if self.residual else out)
+        return F.relu(out + x if self.residual else out, inplace=True)
 
     def convs(self) -> list[nn.Conv2d]:
         return [self.body.conv]
@@ -89,7 +89,7 @@ class Separable(Block):
         self.pointwise = ConvBn(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.pointwise(F.relu(self.depthwise(x))))
+        return F.relu(self.pointwise(F.relu(self.depthwise(x), inplace=True)), inplace=True)
 
     def convs(self) -> list[nn.Conv2d]:
         return [self.pointwise.conv]
@@ -111,8 +111,8 @@ class Inverted(Block):
         self.residual = residual and inputs == outputs and stride == (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else F.relu(self.expand(x))
-        out: Tensor = self.project(F.relu(self.depthwise(hidden)))
+        hidden = x if self.expand is None else F.relu(self.expand(x), inplace=True)
+        out: Tensor = self.project(F.relu(self.depthwise(hidden), inplace=True))
         return out + x if self.residual else out
 
     def convs(self) -> list[nn.Conv2d]:
@@ -135,8 +135,8 @@ class Basic(Block):
         self.shortcut = ConvBn(inputs, outputs, 1, stride) if project else None
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.second(F.relu(self.first(x)))
-        return F.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+        out = self.second(F.relu(self.first(x), inplace=True))
+        return F.relu(out + (x if self.shortcut is None else self.shortcut(x)), inplace=True)
 
     def convs(self) -> list[nn.Conv2d]:
         shortcut = [] if self.shortcut is None else [self.shortcut.conv]

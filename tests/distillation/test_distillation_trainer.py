@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,27 @@ def test_it_learns_digits(digits: Digits, optimizer: str, lr: float) -> None:
     assert result.curve[-1].samples == result.samples
     assert 0 < result.curve[-1].cpu_s <= result.cpu_s
     assert len(result.curve) <= validation.POINTS
+
+
+def test_it_learns_in_bfloat16_and_leaves_float32_weights(digits: Digits) -> None:
+    seen = []
+
+    class Watched(NoTeacher):
+        def loss(self, student: Mapping[str, torch.Tensor], *rest: Any) -> torch.Tensor:
+            seen.append(student["logits"].dtype)
+            return super().loss(student, *rest)
+
+    dtypes, models = set(), {}
+    for precision in ("float32", "bfloat16"):
+        models[precision] = model = net()
+        hook = model.body[3].register_forward_hook(lambda layer, given, made: dtypes.add(made.dtype))
+        result = fit(model, digits, Recipe(samples=12000, batch_size=64, lr=0.2, precision=precision), method=Watched())
+        hook.remove()
+        assert result.curve[-1].validation_accuracy > 0.85
+        assert {v.dtype for v in model.state_dict().values()} <= {torch.float32, torch.int64}
+    assert dtypes == {torch.float32, torch.bfloat16}, "the second convolution computes in what was asked for"
+    assert set(seen) == {torch.float32}, "losses are always reckoned in float32"
+    assert weights(models["float32"]) != weights(models["bfloat16"])
 
 
 def test_model_is_left_ready_to_export(digits: Digits) -> None:
@@ -405,7 +427,12 @@ def test_method_with_unknown_taps_is_refused(digits: Digits) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"optimizer": "sdg"}, {"lr": 0.0}, {"lr": float("nan")}, {"weight_decay": -1.0}, {"samples": 0}], ids=str
+    "change",
+    [
+        *({"optimizer": "sdg"}, {"precision": "float16"}, {"lr": 0.0}, {"lr": float("nan")}),
+        *({"weight_decay": -1.0}, {"samples": 0}),
+    ],
+    ids=str,
 )
 def test_impossible_recipe_is_refused(digits: Digits, change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
