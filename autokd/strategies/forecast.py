@@ -102,6 +102,23 @@ class Forecast:
         quality = last.quality + room(last.quality) - left
         return quality, larger * last.cost, last.around_s + dearer * last.per_share * share
 
+    def of_running(self, node: Node, done: Sequence[Node]) -> tuple[float, float, float] | None:
+        """Quality, cost and CPU seconds that are expected of a rung that runs.
+
+        Args:
+            node: The rung.
+            done: The family's roots that were measured, from cheap to dear.
+        """
+        above, rung = self._above(node), node.rung
+        if rung.kind == "root":
+            return self.next_root(done, rung.share) if done else None
+        if above is None:
+            return None
+        seconds = self.seconds(above, rung)
+        if rung.kind == "train":
+            return self.trained(above.quality, above.trained, rung.share, self.slope(above)), above.cost, seconds
+        return *self.stepped(above, rung.keep), seconds
+
     def seconds(self, node: Node, rung: Rung) -> float:
         """CPU seconds of a rung from a node: training by its length and the student's size, and what is around it."""
         return max(1e-3, node.per_share * rung.share * rung.keep + node.around_s)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from autokd.lineage import rung_text
 from autokd.plan import Plan
 from autokd.strategies.arms import RACE, arms_of, root_arms
+from autokd.strategies.forecast import Forecast
 from autokd.strategies.nodes import Forest, Node, rate_of
 from autokd.strategies.roots import SEARCHED, family_roots, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
@@ -79,10 +80,13 @@ class Ladder:
 
     def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | None:
         """What promises most hypervolume a CPU second and can be had with what is left of the budget."""
+        mine = self.family_roots_begun()
+        done = [r for r in mine if r.state == "measured"]
+        self._believe(done, mine)
         left = self._seconds_left()
         arms = arms_of(self.forest, self.options, left)
-        done = [r for r in self.family_roots_begun() if r.state == "measured"]
-        if waiting and done:
+        # what a root brings is told from those before it: one at a time
+        if waiting and done and not any(r.state == "running" for r in mine):
             arms += root_arms(self.forest, done, left)
         best = max(arms, key=lambda a: a.rate, default=None)
         if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
@@ -107,10 +111,20 @@ class Ladder:
             return None
         return Candidate(node.params, Rung("narrow", self.options.step_training, node.number, self.options.keep))
 
+    def _believe(self, done: Sequence[Node], mine: Sequence[Node]) -> None:
+        """Count what runs as if it had given what is expected of it."""
+        forecast = Forecast(self.forest)
+        # what a root of the sampler's will be like nobody can tell
+        likely = [n for n in self.forest.running() if n.rung.kind != "root" or n in mine]
+        self.forest.believe([found for n in likely if (found := forecast.of_running(n, done))])
+
     def _seconds_left(self) -> float:
-        """CPU seconds that the budget still has, if it counts them."""
+        """CPU seconds that the budget still has, if it counts them; what runs will take its own."""
         whole = self.plan.config.budget.cpu_s
-        return math.inf if whole is None else whole - sum(n.cpu_s for n in self.forest.nodes.values())
+        if whole is None:
+            return math.inf
+        spent = sum(n.cpu_s for n in self.forest.nodes.values())
+        return whole - spent - sum(seconds for _, _, seconds in self.forest.believed)
 
     def _due(self, later: Sequence[Node]) -> bool:
         """Whether another proposed root would still cost no more than their share."""

@@ -19,6 +19,10 @@ FEWEST_ERRORS = 0.02
 """Fewer count as so many: of a best student without any, every other one would be useless."""
 
 
+Values = tuple[float, ...]
+"""One number an objective."""
+
+
 @dataclass
 class Node:
     """One rung.
@@ -64,6 +68,7 @@ class Forest:
     Args:
         objectives: The study's.
         reference: The hypervolume's reference point; ``None``: the worst value seen of each objective.
+        believed: Quality, cost and CPU seconds that are expected of the rungs that run.
         stated: A person chose the reference's quality. Otherwise it is chance, or what is given for it: too far down to tell
             where to search, and the students within reach of the best one's errors count.
     """
@@ -73,7 +78,8 @@ class Forest:
     stated: bool = False
     nodes: dict[int, Node] = field(default_factory=dict)
     volume: float = 0.0
-    _known: tuple[list[Node], float] | None = None
+    believed: Sequence[tuple[float, float, float]] = ()
+    _known: tuple[list[Values], float] | None = None
 
     def __post_init__(self) -> None:
         names = [o.name for o in self.objectives]
@@ -172,22 +178,32 @@ class Forest:
             return reference
         return self.sign * max(self.sign * reference, 1 - USELESS * max(1 - best, FEWEST_ERRORS))
 
+    def running(self) -> list[Node]:
+        return [n for n in self.nodes.values() if n.state == "running"]
+
+    def believe(self, expected: Sequence[tuple[float, float, float]]) -> None:
+        """What is expected of the rungs that run counts as if it had come ("kriging believer": D. Ginsbourger, R. Le Riche &
+        L. Carraro, 2010, https://doi.org/10.1007/978-3-642-10701-6_6): two workers do not go for the same gain."""
+        self.believed, self._known = expected, None
+
     def would_gain(self, quality: float, cost: float) -> float:
         """Hypervolume that a student of this quality and cost would add to the front; other objectives do not count."""
-        found, volume = self._front_now()
-        like = min(found, key=lambda n: abs(np.log(n.cost / cost)), default=None)
-        if like is None:
-            return 0.0
-        values = list(like.values)
-        values[self.goal], values[self.cost] = self.sign * quality, cost
-        return max(0.0, self.hypervolume([*(n.values for n in found), tuple(values)]) - volume)
-
-    def _front_now(self) -> tuple[list[Node], float]:
-        """The front and its hypervolume, kept until something is told."""
         if self._known is None:
-            front = self.front()
-            self._known = front, self.hypervolume([n.values for n in front])
-        return self._known
+            held = [n.values for n in self.front()]
+            held += [found for q, c, _ in self.believed if (found := self._like(held, q, c))]
+            self._known = held, self.hypervolume(held)
+        held, volume = self._known
+        values = self._like(held, quality, cost)
+        return 0.0 if values is None else max(0.0, self.hypervolume([*held, values]) - volume)
+
+    def _like(self, held: Sequence[Values], quality: float, cost: float) -> Values | None:
+        """The values of a student that is known by two of them only: the rest as of one that costs about as much."""
+        like = min(held, key=lambda v: abs(np.log(v[self.cost] / cost)), default=None)
+        if like is None:
+            return None
+        found = list(like)
+        found[self.goal], found[self.cost] = self.sign * quality, cost
+        return tuple(found)
 
 
 def worth_of(

@@ -153,6 +153,51 @@ def test_what_the_budget_has_no_seconds_for_is_not_begun() -> None:
     assert spent < 60 + 3
 
 
+def test_what_runs_counts_in_what_is_left_of_the_budget() -> None:
+    world = World(Ladder(plan(budget__cpu_s=60.0, budget__trials=None), [0.1, 0.2]))
+    while sum(n.cpu_s for n in world.strategy.forest.nodes.values()) < 30:
+        world.step()
+    running = []
+    while len(running) < 40 and isinstance(move := world.strategy.next_move(), Candidate):
+        running.append((world.begin(move), move))
+    assert 2 <= len(running) < 40, "several fit, and not any number"
+    for begun in running:
+        world.end(*begun)
+    assert sum(n.cpu_s for n in world.strategy.forest.nodes.values()) < 60 + 3
+
+
+def test_two_workers_do_not_go_for_the_same_gain() -> None:
+    world = World(Ladder(plan(), [0.1, 0.9]))
+    for _ in range(8):
+        world.step()
+    forest = world.strategy.forest
+    move = world.strategy.next_move()
+    assert isinstance(move, Candidate) and move.rung is not None
+    number = world.begin(move)
+    world.strategy.next_move()
+    ((quality, cost, seconds),) = forest.believed
+    assert seconds > 0
+    assert forest.would_gain(quality, cost) == pytest.approx(0, abs=1e-12)
+    world.end(number, move)
+    world.strategy.next_move()
+    assert not forest.believed, "what has come is no longer only expected"
+
+
+def test_while_a_root_of_the_family_is_trained_the_next_one_waits() -> None:
+    world = World(Ladder(plan(), [0.1, 0.9]))
+    roots: list[int] = []
+    for _ in range(200):
+        move = world.strategy.next_move()
+        assert isinstance(move, Candidate) and move.rung is not None
+        number = world.begin(move)
+        if number >= STARTERS and move.rung.kind == "root" and move.params in world.strategy.first:
+            roots.append(number)
+            assert len(roots) == 1, "what it brings is told from those before it"
+            continue  # the first dear one never ends here
+        world.end(number, move)
+    assert roots
+
+
 def test_errors_fall_by_a_power_of_the_training_that_is_learnt() -> None:
     world = World(Ladder(plan(), [0.1, 0.2]))
     first = world.step()
