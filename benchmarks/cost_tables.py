@@ -83,12 +83,12 @@ def volume_table(results: Results, box: Box, budget_cpu_s: float, level: float =
         level: Validation hypervolume whose price in CPU seconds is told.
     """
     at = marks(budget_cpu_s)
-    heads = ["method", *(f"at {m:g}" for m in at), "its end (CPU s)", "at its end", "test at its end"]
+    heads = ["method", "seeds", *(f"at {m:g}" for m in at), "its end (CPU s)", "at its end", "test at its end"]
     heads += [f"CPU s to {level:.2f}", "trials", "wall s"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, runs in results.items():
         end = runs[0].budget_cpu_s
-        cells = [_spread([r.validation(box, m) for r in runs]) for m in at]
+        cells = [str(len(runs)), *(_spread([r.validation(box, m) for r in runs]) for m in at)]
         cells += [
             f"{end:g}",
             _spread([r.validation(box, end) for r in runs]),

@@ -87,7 +87,7 @@ class Benchmark:
         """Every method under every seed; one that cannot run is noted with its reason and left out."""
         for seed in range(self.options.seeds):
             for name, overrides in methods.items():
-                if name in self.missing:
+                if name in self.missing or (overrides is None and seed >= self.options.script_seeds):
                     continue
                 print(f"== {self.task.title}: {name}, seed {seed}", file=sys.stderr, flush=True)
                 try:
@@ -231,6 +231,7 @@ def main() -> int:
     parser.add_argument("--methods", default="", help=f"of {', '.join([SCRIPT, *METHODS, *ABLATIONS])}; default: all")
     parser.add_argument("--ablate", action="store_true", help="also the ladder with one feature off at a time")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--script-seeds", type=int, default=3, help="at most so many of them for the script")
     parser.add_argument("--cpu-s", type=float, default=400.0, help="CPU seconds of a search")
     parser.add_argument("--script-cpu-s", type=float, default=1560.0, help="CPU seconds of a search of the script")
     parser.add_argument("--data", type=Path, help="folder of the data set's files")

@@ -43,7 +43,7 @@ def test_a_longer_search_is_shown_at_its_own_end_beside_shorter_ones() -> None:
     lines = volume_table({"script": runs(POOR, budget=1560.0), "a": runs(GOOD, budget=60.0)}, BOX, 60.0)
     assert row(lines, "script")["its end (CPU s)"] == "1560"
     assert row(lines, "a")["its end (CPU s)"] == "60"
-    assert cells(lines[0])[1:4] == ["at 30", "at 60", "its end (CPU s)"]
+    assert cells(lines[0])[1:5] == ["seeds", "at 30", "at 60", "its end (CPU s)"]
 
 
 def test_an_unconfirmed_front_has_no_test_figure() -> None:

@@ -33,7 +33,7 @@ RANDOM = {"random": {"sampler": "optuna:random"}}
 
 
 def options(folder: Path, **changes: Any) -> argparse.Namespace:
-    values = {"folder": folder, "data": Path(), "seeds": 1, "cpu_s": 0.5, "script_cpu_s": 0.1}
+    values = {"folder": folder, "data": Path(), "seeds": 1, "script_seeds": 1, "cpu_s": 0.5, "script_cpu_s": 0.1}
     return argparse.Namespace(**values | changes)
 
 
