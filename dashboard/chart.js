@@ -4,6 +4,12 @@
 
 const zooms = new Map(); // chart -> revision and ranges of the axes: a person who comes back to a page finds the part he looked at
 let plotly; // asked for once by all charts of the page
+const fullscreen = {
+  name: "fullscreen",
+  title: "Fullscreen",
+  icon: { width: 24, height: 24, path: "M4 4h6v2H6v4H4zm10 0h6v6h-2V6h-4zM4 14h2v4h4v2H4zm14 0h2v6h-6v-2h4z" },
+  click: (holder) => (document.fullscreenElement ? document.exitFullscreen() : holder.requestFullscreen()),
+}; // one object: a chart of another configuration, even by an equal function, Plotly would make anew
 
 export default function (component) {
   const { data, parentElement } = component;
@@ -53,29 +59,24 @@ async function draw(holder) {
   Object.assign(layout, { uirevision: data.revision, autosize: true, clickmode: "event" });
   layout.dragmode ??= "zoom";
   dress(layout, colour);
-  const names = {};
-  for (const trace of traces) { // what a person did to a trace follows its name, not its place
-    names[trace.name] = (names[trace.name] ?? 0) + 1;
-    trace.uid = `${trace.name} ${names[trace.name]}`;
+  const seen = {};
+  for (const trace of traces) { // what a person did to a trace follows its name, not its place; Plotly makes a selector of it
+    const name = Array.from(trace.name ?? "", (letter) => letter.codePointAt(0).toString(36)).join("-");
+    seen[name] = (seen[name] ?? 0) + 1;
+    trace.uid = `t${seen[name]}-${name}`;
   }
   const zoom = zooms.get(data.name);
   if (first && zoom?.revision === data.revision) {
     for (const [axis, range] of Object.entries(zoom.ranges)) Object.assign(layout[axis], { range, autorange: false });
   }
-  await window.Plotly.react(holder, traces, layout, config(data.box));
+  await window.Plotly.react(holder, traces, layout, {
+    displaylogo: false,
+    modeBarButtonsToRemove: data.box ? ["lasso2d"] : ["lasso2d", "select2d"],
+    modeBarButtonsToAdd: [fullscreen],
+  });
   if (!first) return;
   holder.sizes.observe(holder);
   listen(holder);
-}
-
-function config(box) {
-  const fullscreen = {
-    name: "fullscreen",
-    title: "Fullscreen",
-    icon: { width: 24, height: 24, path: "M4 4h6v2H6v4H4zm10 0h6v6h-2V6h-4zM4 14h2v4h4v2H4zm14 0h2v6h-6v-2h4z" },
-    click: (holder) => (document.fullscreenElement ? document.exitFullscreen() : holder.requestFullscreen()),
-  };
-  return { displaylogo: false, modeBarButtonsToRemove: box ? ["lasso2d"] : ["lasso2d", "select2d"], modeBarButtonsToAdd: [fullscreen] };
 }
 
 // Streamlit's colours and font, in the figure's template: what the figure itself states stays.
