@@ -66,11 +66,12 @@ async function draw(holder) {
     trace.uid = `t${seen[name]}-${name}`;
   }
   const zoom = zooms.get(data.name);
-  if (first && zoom?.revision === data.revision) {
+  if (zoom?.revision === data.revision) {
     for (const [axis, range] of Object.entries(zoom.ranges)) Object.assign(layout[axis], { range, autorange: false });
   }
   await window.Plotly.react(holder, traces, layout, {
     displaylogo: false,
+    showSendToCloud: false, // the bar's button that uploads a chart
     modeBarButtonsToRemove: data.box ? ["lasso2d"] : ["lasso2d", "select2d"],
     modeBarButtonsToAdd: [fullscreen],
   });

@@ -231,7 +231,8 @@ def front_chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], co
     chart(figure, f"figure {view.name}", HEIGHT, alt, clicked=view.choose, boxed=boxed)
     drawn = "" if len(rows) <= MOST else f" Of {len(rows):,} students the front and {MOST:,} others are drawn."
     text = (
-        "Bars are the spread. Click a point to choose its student; drag a box (box select in the bar above) to compare."
+        "Bars are the spread. Click a point to choose its student. Drag to zoom, double-click to see all; "
+        "with box select (in the bar above) drag a box to compare."
     )
     st.caption(plain(text + drawn))
     if len(view.compared) > 1:

@@ -167,7 +167,9 @@ def test_the_image_is_gone_behind_the_drawn_chart(page: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["watch", "student", "compare", "devices", "why", "trials", "studies", "start"])
+@pytest.mark.parametrize(
+    "path", ["front", "watch", "student", "compare", "devices", "why", "trials", "studies", "start"]
+)
 def test_every_page_by_its_address(page: Any, served: tuple[Study, str], path: str) -> None:
     page.goto(f"{served[1]}/{path}")
     page.wait_for_selector("h1, h2, h3", timeout=LONG_MS)
@@ -263,6 +265,8 @@ def test_zoom_outlives_new_students_a_choice_and_a_limit(page: Any, served: tupl
     page.get_by_role("link", name="Front", exact=True).click()
     page.wait_for_selector(".js-plotly-plot .scatterlayer .points path", timeout=LONG_MS, state="attached")
     assert page.evaluate(AXES, 0) == axes
+    one_more(page, study, 7, 0)
+    assert page.evaluate(AXES, 0) == axes
 
     box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + 0.95 * box["height"])
@@ -274,6 +278,7 @@ def test_zoom_outlives_new_students_a_choice_and_a_limit(page: Any, served: tupl
 def test_a_box_puts_students_side_by_side_and_stays(page: Any, served: tuple[Study, str]) -> None:
     study, _ = served
     page.locator(".js-plotly-plot").first.hover()
+    assert not page.locator('.modebar-btn[data-title^="Share"]').count()  # it would upload the chart
     page.locator('.js-plotly-plot .modebar-btn[data-title="Box Select"]').first.click()
     axes = page.evaluate(AXES, 0)
     drag(page, 0, (0.01, 0.01), (0.6, 0.7))
