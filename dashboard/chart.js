@@ -26,6 +26,7 @@ export default function (component) {
   plotly ??= load(data.scripts);
   plotly.then(() => draw(holder)).catch((error) => {
     console.error(error);
+    if (!window.Plotly) plotly = undefined; // asked for again at the next look
     if (!holder._fullLayout) holder.textContent = "The chart could not be drawn: reload the page.";
   });
   return () => {
@@ -67,7 +68,7 @@ async function draw(holder) {
   }
   const zoom = zooms.get(data.name);
   if (zoom?.revision === data.revision) {
-    for (const [axis, range] of Object.entries(zoom.ranges)) Object.assign(layout[axis], { range, autorange: false });
+    for (const [axis, range] of Object.entries(zoom.ranges)) layout[axis] = { ...layout[axis], range, autorange: false };
   }
   await window.Plotly.react(holder, traces, layout, {
     displaylogo: false,
