@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +45,35 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture
-def served(make: Make, request: pytest.FixtureRequest) -> Iterator[tuple[Study, str]]:
-    """A study and its address; parametrised indirectly by what ``make`` is to be told."""
-    study = make(**getattr(request, "param", {"hardware": ("cpu_1_thread", "cpu_2_threads")}))
+@contextmanager
+def serving(url: str, *options: str, stderr: Any = subprocess.DEVNULL) -> Iterator[str]:
+    """The dashboard as a person starts it; its address once it answers."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    command = [sys.executable, "-m", "autokd.cli", "dashboard", "--storage", study.ledger.url, "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    command = [sys.executable, "-m", "autokd.cli", "dashboard", *options, "--storage", url, "--port", str(port)]
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("AUTOKD_DASHBOARD_STORAGE", "AUTOKD_DASHBOARD_STUDY")
+    }
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
     try:
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
                 break
             time.sleep(0.1)
-        yield study, f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture
+def served(make: Make, request: pytest.FixtureRequest) -> Iterator[tuple[Study, str]]:
+    """A study and its address; parametrised indirectly by what ``make`` is to be told."""
+    study = make(**getattr(request, "param", {"hardware": ("cpu_1_thread", "cpu_2_threads")}))
+    with serving(study.ledger.url) as address:
+        yield study, address
 
 
 @pytest.fixture
@@ -164,6 +174,22 @@ def test_the_front_is_an_image_until_the_chart_is_there(browser: Any, served: tu
 
 def test_the_image_is_gone_behind_the_drawn_chart(page: Any) -> None:
     page.locator(".st-key-front_still").wait_for(state="hidden", timeout=LONG_MS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_study_that_was_named_opens_and_others_are_warned_of(
+    browser: Any, make: Make, tmp_path: Path, host: str
+) -> None:
+    url = make("older").ledger.url
+    make("newer")
+    said = tmp_path / "said"
+    with said.open("w") as stderr, serving(url, "older", "--host", host, stderr=stderr) as address:
+        page = browser.new_page()
+        page.goto(address, timeout=LONG_MS)
+        page.get_by_role("heading", name="older", exact=True).wait_for(timeout=LONG_MS)
+        page.close()
+    assert ("everybody who reaches" in said.read_text()) == (host == "0.0.0.0")
 
 
 @pytest.mark.slow
