@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autokd.dashboard import insight
+from autokd.dashboard.chart import chart
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 
@@ -48,14 +49,7 @@ def chosen_freely(rows: pd.DataFrame) -> pd.DataFrame:
 def clickable(view: View, figure: Any, key: str, height: int, alt: str) -> None:
     """A figure in which clicking a point chooses its student."""
 
-    def clicked() -> None:
-        points = st.session_state[key].selection.points
-        if points and points[0].get("customdata"):
-            view.choose(int(points[0]["customdata"][0]))
-
-    st.plotly_chart(
-        figure, key=key, on_select=clicked, selection_mode="points", height=height, config=QUIET, alt=alt
-    )  # fmt: skip
+    chart(figure, key, height, alt, clicked=view.choose)
 
 
 def figure_with_choice(view: View, figure: Any, key: str, height: int, alt: str) -> None:

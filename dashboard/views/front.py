@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from autokd.dashboard import limits, picking, texts
+from autokd.dashboard.chart import chart
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
@@ -59,13 +60,13 @@ def page(view: View) -> None:
     choose_first(view, rows, front, goals)
     if first:
         with picture:
-            chart(view, rows, goals, colour, others)
+            front_chart(view, rows, goals, colour, others)
     with moving:
         limits.sliders(view, rows, goals)
     saying.markdown(in_words(view, rows, front, goals))
     if not first:
         with picture:
-            chart(view, rows, goals, colour, others)
+            front_chart(view, rows, goals, colour, others)
     table(view, front, goals)
     hand_over(view)
 
@@ -205,7 +206,7 @@ def built(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
     return view.once(("front figure", goals, colour, others, tuple(view.teacher)), build)
 
 
-def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
+def front_chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: str | None, others: bool) -> None:
     """The front; clicking a point chooses its student, a box puts students side by side."""
     figure = go.Figure(built(view, rows, goals, colour, others))  # the ring is this session's
     if st.session_state.get(f"lineage {view.name}") and view.lineage.has_ladders:
@@ -217,24 +218,21 @@ def chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], colour: 
         x=chosen[x.name], y=chosen[y.name], mode="markers", marker=ring, name="chosen", hoverinfo="skip",
         unselected={"marker": {"opacity": 1.0}},
     )  # fmt: skip
-    key = f"figure {view.name}"
 
-    def selected() -> None:
-        points = st.session_state[key].selection.points
-        numbers = list(dict.fromkeys(int(p["customdata"][0]) for p in points if p.get("customdata")))
-        if len(numbers) == 1:
-            view.choose(numbers[0])
-        elif numbers:
-            best = rows[rows["number"].isin(numbers)]
-            view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
+    def boxed(numbers: list[int]) -> None:
+        best = rows[rows["number"].isin(numbers)]
+        if len(best) < 2:
+            for number in best["number"]:
+                view.choose(number)
+            return
+        view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
 
-    st.plotly_chart(
-        figure, key=key, on_select=selected, selection_mode=("points", "box"), height=HEIGHT,
-        config={"displaylogo": False}, alt="Every measured student by two measurements; the table below holds the front",
-    )  # fmt: skip
+    alt = "Every measured student by two measurements; the table below holds the front"
+    chart(figure, f"figure {view.name}", HEIGHT, alt, clicked=view.choose, boxed=boxed)
     drawn = "" if len(rows) <= MOST else f" Of {len(rows):,} students the front and {MOST:,} others are drawn."
     text = (
-        "Bars are the spread. Click a point to choose its student; drag a box (box select in the bar above) to compare."
+        "Bars are the spread. Click a point to choose its student. Drag to zoom, double-click to see all; "
+        "with box select (in the bar above) drag a box to compare."
     )
     st.caption(plain(text + drawn))
     if len(view.compared) > 1:

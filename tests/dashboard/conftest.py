@@ -190,3 +190,9 @@ def go(app: AppTest, page: str) -> AppTest:
     """Another page of the same session: AppTest's own switch knows pages in files only."""
     app._page_hash = next(h for h, info in app._registered_pages.items() if info["url_pathname"] == page)
     return app.run()
+
+
+def figures(app: AppTest) -> list[str]:
+    """Plotly's JSON of every figure of the page, those that keep their zoom first."""
+    drawn = [json.loads(c.proto.json)["figure"] for c in app.get("bidi_component")]
+    return drawn + [str(c.proto.spec) for c in app.get("plotly_chart")]

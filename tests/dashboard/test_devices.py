@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from autokd.figures import devices_figure, order_between, rank_figure, winners
 from autokd.objectives import Objective
 from autokd.study import Study
+from tests.dashboard.conftest import figures
 
 A, B = (Objective("minimize", "latency_ms", d) for d in ("one", "two"))
 Make = Callable[..., Study]
@@ -100,7 +101,7 @@ def test_two_devices_that_disagree(make: Make, open_page: Open) -> None:
     assert table["front of cpu_2_threads"].tolist() == [True, False, False, False, True]
     assert table["latency (ms, cpu_2_threads)"].tolist() == pytest.approx([0.03, 0.04, 0.05, 0.06, 0.02])
     assert "is **-1.00**" in words(app) and "10 of 10 pairs (100%) change their order" in words(app)
-    assert len(app.get("plotly_chart")) == 2
+    assert len(figures(app)) == 2
 
 
 def test_the_winner_depends_on_how_good_it_must_be(make: Make, open_page: Open) -> None:

@@ -24,7 +24,7 @@ from autokd.live import DRIVER_KEY
 from autokd.objectives import Objective
 from autokd.study import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
-from tests.dashboard.conftest import EVIL, Make, Open, add, write_student
+from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student
 
 ACCURACY, LATENCY = Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread")
 
@@ -171,7 +171,7 @@ def test_any_two_measurements_make_a_front(make: Make, open_page: Open) -> None:
     assert "size (bytes)" in x.options and "params" in x.options
     x.set_value("size (bytes)").run()
     assert not app.exception
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    figure = json.loads(figures(app)[0])
     assert figure["layout"]["xaxis"]["title"]["text"].startswith("size (bytes, lower")
     assert app.dataframe[0].value["trial"].tolist() == [0, 1, 2, 3]
 
@@ -185,10 +185,10 @@ def test_rejected_trials_can_be_shown(make: Make, open_page: Open) -> None:
     )
     study.ledger.finish(study.optuna_study.ask(), record, None)
     app = open_page()
-    names = [t["name"] for t in json.loads(app.get("plotly_chart")[0].proto.spec)["data"]]
+    names = [t["name"] for t in json.loads(figures(app)[0])["data"]]
     assert "infeasible" not in names
     app.toggle(key="rejected digits").set_value(True).run()
-    traces = {t["name"]: t for t in json.loads(app.get("plotly_chart")[0].proto.spec)["data"]}
+    traces = {t["name"]: t for t in json.loads(figures(app)[0])["data"]}
     assert not app.exception and "infeasible" in traces
 
 
@@ -197,7 +197,7 @@ def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
     app = open_page()
     app.selectbox(key="colour digits").set_value("method").run()
     assert not app.exception
-    figure = app.get("plotly_chart")[0].proto.spec
+    figure = figures(app)[0]
     assert "\\u003cb\\u003ekd" not in figure and "<b>kd" not in figure and "lt;b" in figure
     assert EVIL in app.dataframe[0].value["method"].tolist()  # shown as it is, in a table that reads no markup
     found = [e.value for kind in (app.markdown, app.caption, app.title, app.subheader, app.info) for e in kind]

@@ -18,7 +18,7 @@ from autokd.objectives import Objective
 from autokd.reader import TrialReader
 from autokd.study import Study
 from autokd.trial import Outcome, Rung, TrialRecord
-from tests.dashboard.conftest import Make, Open
+from tests.dashboard.conftest import Make, Open, figures
 from tests.dashboard.conftest import go as turn_to
 
 ACCURACY, LATENCY = Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread")
@@ -36,7 +36,7 @@ def frame_of(study: Study) -> pd.DataFrame:
 
 
 def charts(app: AppTest) -> list[dict[str, object]]:
-    return [json.loads(c.proto.spec) for c in app.get("plotly_chart")]
+    return [json.loads(f) for f in figures(app)]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -34,7 +34,7 @@ from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
 from autokd.space import load_space
 from autokd.study import FACTS_KEY, Study
 from autokd.trial import RETIMED, StageRecord
-from tests.dashboard.conftest import EVIL, Make, Open
+from tests.dashboard.conftest import EVIL, Make, Open, figures
 
 CLASSES = tuple(str(i) for i in range(10))
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))
@@ -121,7 +121,7 @@ def test_what_it_shows_is_the_chosen_student_s(make: Make, open_page: Open) -> N
     }  # fmt: skip
     params = next(t for t in tables if "parameter" in t.columns)
     assert dict(zip(params["parameter"], params["value"], strict=True))["prune_1"] == "0.5"
-    assert len(app.get("plotly_chart")) == 4  # blocks, curve, stages, confusion
+    assert len(figures(app)) == 4  # blocks, curve, stages, confusion
     assert len(app.get("download_button")) == 2
     assert "digits-2.onnx" in app.code[-1].value
 
@@ -150,7 +150,7 @@ def test_many_classes_are_tables(make: Make, open_page: Open) -> None:
     names = tuple(f"class {k}" for k in range(35))
     give_data(make(), dataset(names))
     app = open_page("student")
-    assert not app.error and len(app.get("plotly_chart")) == 3
+    assert not app.error and len(figures(app)) == 3
     table = next(d.value for d in app.dataframe if "of the class (%)" in d.value.columns)
     assert len(table) == 3 and set(table["samples"]) == {1}
 
@@ -219,8 +219,8 @@ def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
         (folder / "blocks.json").write_text(json.dumps([b | {"name": EVIL, "kind": EVIL} for b in blocks]))
     app = open_page("student")
     assert not app.error and not app.exception
-    for chart in app.get("plotly_chart"):
-        assert "<b>kd" not in chart.proto.spec and "\\u003cb\\u003ekd" not in chart.proto.spec
+    for figure in figures(app):
+        assert "<b>kd" not in figure and "\\u003cb\\u003ekd" not in figure
     texts = [str(e.value) for kind in (app.markdown, app.caption, app.info) for e in kind]
     texts += [c for image in app.image for c in image.captions]
     assert not [t for t in texts if "<b>kd" in t]

@@ -21,7 +21,7 @@ from autokd.objectives import Objective
 from autokd.pareto import hypervolume, non_dominated
 from autokd.reader import Running
 from autokd.trial import Outcome, StageRecord, TrialRecord
-from tests.dashboard.conftest import Make, Open
+from tests.dashboard.conftest import Make, Open, figures
 
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))
 REFERENCE = [0.1, 8.0]
@@ -139,7 +139,7 @@ def test_the_clock_can_be_cpu_time(make: Make, open_page: Open) -> None:
     app = open_page("watch")
     app.button_group(key="clock digits").set_value("cpu_s").run()
     assert not app.exception and not app.error
-    assert any('"CPU seconds in trials"' in chart.proto.spec for chart in app.get("plotly_chart"))
+    assert any('"CPU seconds in trials"' in figure for figure in figures(app))
 
 
 # ---------------------------------------------------------------------------------------------------------- progress

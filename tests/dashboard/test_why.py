@@ -16,6 +16,7 @@ from autokd.figures import importance_figure, parallel_figure, slice_figure, tea
 from autokd.objectives import Objective
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
+from tests.dashboard.conftest import figures
 
 ACCURACY = Objective("maximize", "accuracy")
 LATENCY = Objective("minimize", "latency_ms", "cpu_1_thread")
@@ -264,12 +265,10 @@ def test_every_part_of_a_whole_study(make: Make, open_page: Open) -> None:
     fill(make(students=0), trials(80))
     app = part(open_page, "What matters")
     assert (
-        "Most of it hangs on **width**" in words(app)
-        and "80 measured trials" in words(app)
-        and len(app.get("plotly_chart")) == 1
+        "Most of it hangs on **width**" in words(app) and "80 measured trials" in words(app) and len(figures(app)) == 1
     )
     app = part(open_page, "One parameter")
-    assert len(app.get("plotly_chart")) == 1 and "80 students" in words(app)
+    assert len(figures(app)) == 1 and "80 students" in words(app)
     app.selectbox(key="why parameter digits").set_value("block_2").run()
     assert not app.exception and "do not have block_2" in words(app)
     app = part(open_page, "All at once")
