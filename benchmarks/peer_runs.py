@@ -45,8 +45,8 @@ def script_run(study: dict[str, Any], facts: Facts, folder: Path, budget: float,
     Raises:
         StudyError: The script failed.
     """
-    done = read_json(folder / "done.json")
-    if done is None or done["cpu_s"] < budget:
+    done = script_done(folder, budget)
+    if done is None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         began = time.time()
@@ -58,6 +58,12 @@ def script_run(study: dict[str, Any], facts: Facts, folder: Path, budget: float,
     rows = [json.loads(line) for line in (folder / "measured.jsonl").read_text(encoding="utf-8").splitlines()]
     students = (Student(r["cpu_s"], r["accuracy"], r["worker_ms"], r["test_accuracy"], r["again_ms"]) for r in rows)
     return Run(tuple(students), budget, done["wall_s"])
+
+
+def script_done(folder: Path, budget: float) -> dict[str, Any] | None:
+    """What is known of the script's run in a folder, if it is finished and spent so many CPU seconds."""
+    done: dict[str, Any] | None = read_json(folder / "done.json")
+    return done if done is not None and done["cpu_s"] >= budget else None
 
 
 def _run(study: dict[str, Any], facts: Facts, folder: Path, budget: float, seed: int) -> None:

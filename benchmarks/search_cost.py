@@ -1,7 +1,8 @@
 """What a front costs: hypervolume against CPU seconds, for the documented script, samplers and strategies.
 
     python benchmarks/search_cost.py [--dataset fashion_mnist] [--methods script,optuna:tpe,...] [--seeds 3]
-        [--cpu-s 400] [--script-cpu-s 1560] [--ablate] [--data FOLDER] [--folder FOLDER] [--write]
+        [--cpu-s 400] [--script-cpu-s 1560] [--script-seeds 3] [--ablate] [--finished]
+        [--data FOLDER] [--folder FOLDER] [--write]
 
 All methods get the same space, training recipe, teacher and cached outputs; the script of ``peers/`` has the teacher in
 its loop. Teacher and outputs are made once in ``--folder`` and not charged. A search that is finished there is read, not
@@ -23,7 +24,7 @@ from typing import Any
 from common import HERE, LATENCY, machine, share_modules, write_section
 from cost_tables import EARLY, MIDDLE, goal_table, goals, volume_table
 from curves import Run, Student
-from peer_runs import script_run
+from peer_runs import script_done, script_run
 from preparation import prepared, shared_root
 from tasks import TASKS, Facts, Task
 
@@ -37,6 +38,7 @@ from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.hardware.quiet import Quiet
 from autokd.ledger import record_of
+from autokd.overview import overview
 from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.results import CONFIRMED_KEY
@@ -58,9 +60,13 @@ ABLATIONS: dict[str, Mapping[str, Any]] = {
     "ladder, roots from the sampler": {"search": {"strategy": "ladder", "roots": "sampler"}, "sampler": "optuna:tpe"},
     "ladder, float only": {"search": {"strategy": "ladder"}, "sampler": "optuna:tpe", "bits": 32},
     "ladder, no training on": {"search": {"strategy": "ladder", "refine": False}, "sampler": "optuna:tpe"},
+    "optuna:tpe, halving": {"search": {"stop_early": "halving"}, "sampler": "optuna:tpe"},
+    "frontier, halving": {"search": {"stop_early": "halving"}, "sampler": "autokd.samplers.frontier:frontier"},
 }
 """The ladder with one thing off: no student descends from a larger one; the family's roots are not known; nothing is quantized;
-the front's students are not trained on. ``bits`` stands for the space's parameter."""
+the front's students are not trained on. ``bits`` stands for the space's parameter. And two samplers with what is off by default:
+early ends."""
+LEDGER = "search_cost.db"
 TITLES = {SCRIPT: "script (Ray Tune + OptunaSearch)"}
 
 
@@ -89,6 +95,8 @@ class Benchmark:
             for name, overrides in methods.items():
                 if name in self.missing or (overrides is None and seed >= self.options.script_seeds):
                     continue
+                if self.options.finished and not self._finished(name, overrides, seed):
+                    continue
                 print(f"== {self.task.title}: {name}, seed {seed}", file=sys.stderr, flush=True)
                 try:
                     run = self._script(seed) if overrides is None else self._search(name, overrides, seed)
@@ -102,19 +110,32 @@ class Benchmark:
                 figures = f"validation {run.validation(self.box, end):.3f}, test {run.test(self.box, end)}"
                 print(f"   {len(run.students)} trials, {figures}", file=sys.stderr, flush=True)
 
+    @property
+    def _url(self) -> str:
+        return f"sqlite:///{self.folder / LEDGER}"
+
+    def _finished(self, name: str, overrides: Mapping[str, Any] | None, seed: int) -> bool:
+        if overrides is None:
+            return script_done(self._place(seed), self.options.script_cpu_s) is not None
+        there = (self.folder / LEDGER).exists()
+        return there and any(s.name == study_name(name, seed) and s.state == "finished" for s in overview(self._url))
+
+    def _place(self, seed: int) -> Path:
+        """Of the script's run."""
+        return self.folder / "script" / str(seed)
+
     def _script(self, seed: int) -> Run:
         profile = load_profile(LATENCY.split("@")[1])
         with LatencyMeter([profile], Quiet(), shared_root(self.folder) / CLOCKS) as meter:
-            place = self.folder / "script" / str(seed)
-            return script_run(self.task.study(self.data), self.facts, place, self.options.script_cpu_s, seed, meter)
+            study = self.task.study(self.data)
+            return script_run(study, self.facts, self._place(seed), self.options.script_cpu_s, seed, meter)
 
     def _search(self, name: str, overrides: Mapping[str, Any], seed: int) -> Run:
         budget = self.options.cpu_s
-        slug = "".join(c if c.isalnum() else "-" for c in name)
         study = self.task.study(self.data) | {
-            "name": f"{slug}-{seed}",
+            "name": study_name(name, seed),
             "budget": {"trials": None, "cpu_s": budget},
-            "storage": {"url": f"sqlite:///{self.folder / 'search_cost.db'}"},
+            "storage": {"url": self._url},
         }
         plan = make_plan(from_dict(study_of(study, overrides, seed)))
         done, reason = search_plan(plan, watcher=Bar())
@@ -132,11 +153,10 @@ class Benchmark:
         return "\n".join(lines) + "\n"
 
     def _head(self) -> list[str]:
-        facts, options = self.facts, self.options
+        facts = self.facts
         took = f"{facts.teacher_cpu_s:.0f} CPU s to train"
         if facts.bank_cpu_s is not None:
             took += f" and {facts.bank_cpu_s:.0f} for its check-up and cached outputs"
-        seeds = f"{options.seeds} seed" + ("s" if options.seeds > 1 else "")
         timed = f"The smallest candidate of the space takes {facts.yardstick_ms * 1e3:.3g} µs"
         if self.ratio is not None:
             was = facts.yardstick_ms / self.ratio * 1e3
@@ -148,9 +168,14 @@ class Benchmark:
             f"{self.task.title}. Command: `python benchmarks/search_cost.py {shown_arguments()}`. {machine(time.time())}",
             "",
             f"Hypervolume in the box {self.box}, normalised to 1, on the validation split unless it says test; mean over "
-            f"{seeds}, lowest to highest in brackets. {timed}. The teacher (validation accuracy "
+            f"the seeds, lowest to highest in brackets. {timed}. The teacher (validation accuracy "
             f"{facts.teacher_accuracy:.1%}, {facts.teacher_ms * 1e3:.0f} µs) took {took}; not charged to any search.",
         ]
+
+
+def study_name(method: str, seed: int) -> str:
+    """In the ledger."""
+    return "".join(c if c.isalnum() else "-" for c in method) + f"-{seed}"
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,13 +254,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=list(TASKS), default="fashion_mnist")
     parser.add_argument("--methods", default="", help=f"of {', '.join([SCRIPT, *METHODS, *ABLATIONS])}; default: all")
-    parser.add_argument("--ablate", action="store_true", help="also the ladder with one feature off at a time")
+    parser.add_argument(
+        "--ablate", action="store_true", help="also the ladder with one thing off at a time, and early ends"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--script-seeds", type=int, default=3, help="at most so many of them for the script")
     parser.add_argument("--cpu-s", type=float, default=400.0, help="CPU seconds of a search")
     parser.add_argument("--script-cpu-s", type=float, default=1560.0, help="CPU seconds of a search of the script")
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--folder", type=Path, default=Path(".autokd") / "search_cost")
+    parser.add_argument("--finished", action="store_true", help="search nothing: show what is finished in --folder")
     parser.add_argument("--write", action="store_true", help="replace the section of docs/benchmarks.md")
     options = parser.parse_args()
     task = TASKS[options.dataset]

@@ -15,7 +15,7 @@ from torch import nn
 from autokd.distillation import checkpoint as disk
 from autokd.distillation import optim
 from autokd.distillation import validation as checks
-from autokd.distillation.contexts import channels_last, memory_errors_named, seeded
+from autokd.distillation.contexts import channels_last, computing_in, memory_errors_named, seeded
 from autokd.errors import ConfigError, StageFailure
 from autokd.protocols import CurvePoint, DistillationMethod, Pace, Recipe, TeacherOutputs, Views
 
@@ -125,7 +125,10 @@ def fit(
     before = round(seen / batch)
     key = _key(model, views, recipe, method, seed, before)
 
-    with seeded(seed, device), memory_errors_named(), channels_last(model, device):
+    with (
+        seeded(seed, device), memory_errors_named(), channels_last(model, device),
+        computing_in(recipe.precision, model, device) as cast,
+    ):  # fmt: skip
         model.train()
         optimizer = optim.build(model, recipe)
         weights = [p for p in model.parameters() if p.requires_grad]
@@ -151,7 +154,7 @@ def fit(
                 )
                 optim.set_rate(optimizer, rate)
                 optimizer.zero_grad(set_to_none=True)
-                with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                with cast():
                     logits = model(tensor(views.batch(at, view)))
                 loss = method.loss({"logits": logits.float()}, given, truth)
                 loss.backward()

@@ -62,17 +62,14 @@ def distill(
     )
     student.train()
     epochs = itertools.chain.from_iterable(itertools.repeat(loader))
-    half = torch.autocast("cpu", torch.bfloat16, enabled=config.get("precision") == "bfloat16")
     for inputs, labels in itertools.islice(epochs, steps):
         optimizer.zero_grad()
-        with half:
-            scores = student(inputs)
-        scores = scores.float()
+        scores = student(inputs)
         loss = F.cross_entropy(scores, labels)
         if config.get("method", "kd") == "kd":
             temperature, alpha = config.get("temperature", 4.0), config.get("alpha", 0.9)
-            with torch.no_grad(), half:
-                wanted = teacher(inputs).float()
+            with torch.no_grad():
+                wanted = teacher(inputs)
             soft = F.kl_div(
                 F.log_softmax(scores / temperature, dim=1),
                 F.softmax(wanted / temperature, dim=1),

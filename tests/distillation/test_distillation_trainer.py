@@ -133,15 +133,20 @@ def test_it_learns_in_bfloat16_and_leaves_float32_weights(digits: Digits) -> Non
             seen.append(student["logits"].dtype)
             return super().loss(student, *rest)
 
-    dtypes, models = set(), {}
+    dtypes: dict[tuple[str, str], set[torch.dtype]] = {}
+    models = {}
     for precision in ("float32", "bfloat16"):
         models[precision] = model = net()
-        hook = model.body[3].register_forward_hook(lambda layer, given, made: dtypes.add(made.dtype))
+        for name, layer in (("plain", model.body[0]), ("grouped", model.body[3])):
+            kept = dtypes[precision, name] = set()
+            layer.register_forward_hook(lambda _, given, made, kept=kept: kept.add(made.dtype))
         result = fit(model, digits, Recipe(samples=12000, batch_size=64, lr=0.2, precision=precision), method=Watched())
-        hook.remove()
         assert result.curve[-1].validation_accuracy > 0.85
         assert {v.dtype for v in model.state_dict().values()} <= {torch.float32, torch.int64}
-    assert dtypes == {torch.float32, torch.bfloat16}, "the second convolution computes in what was asked for"
+        assert "forward" not in vars(model.body[3]), "the model is as it was"
+    assert dtypes["bfloat16", "plain"] == {torch.bfloat16, torch.float32}, "validation is float32, as the file is"
+    assert dtypes["bfloat16", "grouped"] == {torch.float32}, "in bfloat16 these are slow"
+    assert dtypes["float32", "plain"] == dtypes["float32", "grouped"] == {torch.float32}
     assert set(seen) == {torch.float32}, "losses are always reckoned in float32"
     assert weights(models["float32"]) != weights(models["bfloat16"])
 
