@@ -29,6 +29,9 @@ FENCE = 1.5
 """A target further below the lower quartile than so many interquartile ranges is raised to there: how bad an
 outlier is says nothing about the front (J. Tukey, "Exploratory Data Analysis", 1977)."""
 
+BLOCK = 16_384
+"""Numbers in a block of a covariance matrix that is computed at once."""
+
 _ROOT5 = math.sqrt(5.0)
 
 
@@ -68,7 +71,12 @@ class Kernel:
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``."""
         squared = _squared(a / self.lengths, b / self.lengths)
-        return self.signal * _matern(squared)[0] + self.linear / a.shape[1] * (a @ b.T)
+        covariance = _correlation(squared)
+        covariance *= self.signal
+        dot = a @ b.T
+        dot *= self.linear / a.shape[1]
+        covariance += dot
+        return covariance
 
     def at(self, a: np.ndarray) -> np.ndarray:
         """Variances ``(n,)`` of the expectations at ``(n, d)``."""
@@ -107,6 +115,21 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     total += np.einsum("ij,ij->i", a, a)[:, None]
     total += np.einsum("ij,ij->i", b, b)[None, :]
     return np.maximum(total, 0.0, out=total)
+
+
+def _correlation(squared: np.ndarray) -> np.ndarray:
+    """The Matern 5/2 correlation at squared distances ``(n, k)``, in their place; a block of rows at a time fits the cache."""
+    step = max(1, BLOCK // max(squared.shape[1], 1))
+    for start in range(0, len(squared), step):
+        block = squared[start : start + step]
+        r = np.sqrt(block)
+        r *= _ROOT5
+        block *= 5.0 / 3.0
+        block += r
+        block += 1.0
+        np.negative(r, out=r)
+        block *= np.exp(r, out=r)
+    return squared
 
 
 def _matern(squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,15 +180,14 @@ class Posterior:
         kernel: The covariance.
         pool: ``(p, d)`` inputs that are asked about.
         inputs: ``(n, d)`` inputs of the measurements so far.
+        factor: What :func:`factor_of` gives for these inputs, if it is at hand.
     """
 
-    def __init__(self, kernel: Kernel, pool: np.ndarray, inputs: np.ndarray) -> None:
+    def __init__(self, kernel: Kernel, pool: np.ndarray, inputs: np.ndarray, factor: np.ndarray | None = None) -> None:
         self.kernel = kernel
         self.pool = pool
         self.inputs = inputs
-        covariance = kernel.between(inputs, inputs)
-        covariance[np.diag_indices(len(inputs))] += kernel.noise + JITTER
-        self._factor = np.linalg.cholesky(covariance)
+        self._factor = factor_of(kernel, inputs) if factor is None else factor
         solved = solve_triangular(self._factor, kernel.between(inputs, pool), lower=True)
         self._solved = [solved]  # blocks of rows, (n, p) together: what is added must not copy the rest
         self._variance = kernel.at(pool) - np.einsum("ij,ij->j", solved, solved)
@@ -198,6 +220,13 @@ class Posterior:
     def variance(self) -> np.ndarray:
         """Variances ``(p,)`` of a measurement at each input of the pool, its noise included."""
         return np.maximum(self._variance, 0.0) + self.kernel.noise
+
+
+def factor_of(kernel: Kernel, inputs: np.ndarray) -> np.ndarray:
+    """The Cholesky factor ``(n, n)`` of measurements' covariance, lower."""
+    covariance = kernel.between(inputs, inputs)
+    covariance[np.diag_indices(len(inputs))] += kernel.noise + JITTER
+    return np.linalg.cholesky(covariance)
 
 
 def winsorised(gains: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.samplers.beliefs import Beliefs, Design
-from autokd.samplers.candidates import Memory, grid, key
+from autokd.samplers.candidates import grid, key
+from autokd.samplers.facts import Memory
 from autokd.samplers.conditions import Learnt, coordinate, coordinates, suggestion_order
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.surrogate import (
