@@ -67,6 +67,20 @@ class Candidates(Sequence[Params]):
     def __iter__(self) -> Iterator[Params]:
         return (self[i] for i in range(len(self)))
 
+    def told(self, which: Sequence[int]) -> Iterator[tuple[str, Params]]:
+        """What :func:`key` gives for some of them, and their dictionaries: a value is decoded once for all."""
+        columns = []
+        for axis, x in zip(self.axes, self.rows[list(which)].T, strict=True):
+            levels, back = np.unique(x, return_inverse=True)
+            values = [None if math.isnan(v) else axis.decode(v) for v in levels.tolist()]
+            cells = [None if math.isnan(v) else (axis.name, value) for v, value in zip(levels, values, strict=True)]
+            texts = [repr(cell) for cell in cells]
+            columns.append([(cells[i], texts[i]) for i in back.tolist()])
+        order = sorted(range(len(self.axes)), key=lambda j: self.axes[j].name)
+        for row in zip(*columns, strict=True):
+            params = dict(cell for cell, _ in row if cell is not None)
+            yield f"[{', '.join([row[j][1] for j in order if row[j][0] is not None])}]", params
+
     def take(self, which: slice | np.ndarray) -> Candidates:
         """Some of them."""
         return Candidates(self.axes, self.rows[which])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ class Memory:
         Raises:
             ValueError: An array of another length than before.
         """
-        rows = self._drawn(pool) if isinstance(pool, Candidates) else [self._one(params) for params in pool]
+        rows = self._drawn(pool) if isinstance(pool, Candidates) else [self._one(key(p), p) for p in pool]
         width = self._width if self._width is not None else 0
         nothing = np.full(width, math.nan)
         return np.array([nothing if r is None else r for r in rows]).reshape(len(rows), width)
@@ -61,15 +62,14 @@ class Memory:
         """A candidate that was drawn before is known by its coordinates, without a dictionary."""
         if pool.axes != self._axes:
             self._axes, self._rows = pool.axes, {}
-        found = []
-        for i, k in enumerate(pool.keys):
-            if k not in self._rows:
-                _remember(self._rows, k, self._one(pool[i]))
-            found.append(self._rows[k])
+        new = [i for i, k in enumerate(pool.keys) if k not in self._rows]
+        for i, (k, params) in zip(new, pool.told(new), strict=True):
+            self._rows[pool.keys[i]] = self._one(k, params)
+        found = [self._rows[k] for k in pool.keys]
+        _forget_old(self._rows)
         return found
 
-    def _one(self, params: Params) -> np.ndarray | None:
-        k = key(params)
+    def _one(self, k: str, params: Params) -> np.ndarray | None:
         if k in self._found:
             return self._found[k]
         row: np.ndarray | None
@@ -89,14 +89,16 @@ class Memory:
                 raise ValueError(
                     f"{self._name} must give {self._width} numbers for each candidate, but gave {len(row)}"
                 )
-        _remember(self._found, k, row)
+        self._found[k] = row
+        _forget_old(self._found)
         return row
 
 
-def _remember(found: dict[Any, np.ndarray | None], k: object, row: np.ndarray | None) -> None:
-    found[k] = row
+def _forget_old(found: dict[Any, np.ndarray | None]) -> None:
+    """Drops the older half of too many at once: a dictionary's first key is slow to find behind deleted ones."""
     if len(found) > REMEMBERED:
-        del found[next(iter(found))]
+        for k in list(itertools.islice(found, REMEMBERED // 2)):
+            del found[k]
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class _Fit:
 
     def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray) -> None:
         nothing = np.empty((len(rows), 0))
-        self._encoder = Encoder(axes, rows, nothing)
+        self._encoder = Encoder(axes, rows, nothing, siblings=False)
         self._inputs = self._encoder(rows, nothing)
         self._middle = facts.mean(axis=0)
         self._spread = np.where(facts.std(axis=0) > 0, facts.std(axis=0), 1.0)
@@ -145,11 +145,11 @@ class _Fit:
             kernel = Kernel.fit(self._inputs, y, EXACT, self._encoder.groups)
             covariance = kernel.between(self._inputs, self._inputs)
             covariance[np.diag_indices(len(y))] += kernel.noise + JITTER
-            self._kernels.append((kernel, cho_solve(cho_factor(covariance, lower=True), y)))
+            self._kernels.append((kernel, cho_solve(cho_factor(covariance, lower=True), y).astype(np.float32)))
+        self._measured = self._inputs.astype(np.float32)  # an approximation needs no more, and it is twice as fast
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """``(p, axes)`` coordinates to facts ``(p, width)``."""
         inputs = self._encoder(rows, np.empty((len(rows), 0))).astype(np.float32)
-        measured = self._inputs.astype(np.float32)  # an approximation needs no more, and it is twice as fast
-        columns = [kernel.between(inputs, measured) @ weights for kernel, weights in self._kernels]
+        columns = [kernel.between(inputs, self._measured) @ weights for kernel, weights in self._kernels]
         return np.column_stack(columns) * self._spread + self._middle

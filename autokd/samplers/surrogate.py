@@ -6,10 +6,12 @@ C. E. Rasmussen & C. K. I. Williams, "Gaussian Processes for Machine Learning", 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
 from scipy.linalg import lapack, solve_triangular
 from scipy.optimize import minimize
 
@@ -69,8 +71,9 @@ class Kernel:
         return cls(float(signal), float(linear), float(noise), np.exp(theta[3:]))
 
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``."""
-        squared = _squared(a / self.lengths, b / self.lengths)
+        """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``, in their precision."""
+        lengths = self.lengths.astype(a.dtype)
+        squared = _squared(a / lengths, b / lengths)
         covariance = _correlation(squared)
         covariance *= self.signal
         dot = a @ b.T
@@ -248,19 +251,33 @@ class Encoder:
     ten, then standardised; what is not finite counts as the lowest. ``groups`` ``(d,)`` numbers what a column belongs to:
     the options of a choice are as far from each other as the data say, but all by one length.
 
+    Choices among the same options whose names differ in digits only, such as the operations of a cell's edges, are
+    siblings: what an option is worth in one it is roughly worth in the others. So an option has one length in all of them,
+    and a column each counts how often an option occurs.
+
     Args:
         axes: One a parameter.
         rows: ``(n, axes)`` coordinates to learn the scales from.
         facts: ``(n, f)`` facts to learn the scales from.
+        siblings: Whether siblings are told from other choices.
     """
 
-    def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray) -> None:
+    def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray, siblings: bool = True) -> None:
         self.axes = [(j, axis) for j, axis in enumerate(axes) if not axis.distribution.single()]
         self._partly = np.isnan(rows).any(axis=0) if len(rows) else np.zeros(len(axes), dtype=bool)
-        widths = [a.size if a.size is not None else 1 + int(self._partly[j]) for j, a in self.axes] + [1] * facts.shape[
-            1
-        ]
-        self.groups = np.repeat(np.arange(len(widths)), widths) if widths else np.zeros(1, dtype=int)
+        self._siblings = _siblings(self.axes) if siblings else []
+        first = {j: group[0] for group in self._siblings for j in group}
+        groups: list[object] = []
+        for j, axis in self.axes:
+            if j in first:
+                groups += [(first[j], option) for option in range(axis.size or 0)]
+            else:
+                groups += [j] * (axis.size if axis.size is not None else 1 + int(self._partly[j]))
+        for own in self._siblings:
+            groups += [("count", own[0], option) for option in range(axes[own[0]].size or 0)]
+        groups += [("fact", k) for k in range(facts.shape[1])]
+        places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+        self.groups = np.array([places[group] for group in groups] or [0])
         self._log, self._low, self._middle, self._spread = [], [], [], []
         for column in facts.T:
             finite = column[np.isfinite(column)]
@@ -284,12 +301,25 @@ class Encoder:
             columns.append((2.0 * math.sqrt(3.0) * (share - 0.5))[:, None])
             if self._partly[j]:
                 columns.append(active.astype(float)[:, None])
+        for group in self._siblings:
+            size = next(axis.size for j, axis in self.axes if j == group[0]) or 1
+            counts = (rows[:, group, None] == np.arange(size)).sum(axis=1)
+            columns.append(counts / math.sqrt(len(group) * (size - 1)) * size)  # of random draws the deviation is 1
         for k, column in enumerate(facts.T):
             if self._log[k]:
                 column = np.log(np.where(column > 0, column, math.nan))
             column = np.where(np.isfinite(column), column, self._low[k])
             columns.append(np.clip((column - self._middle[k]) / self._spread[k], -CUT, CUT)[:, None])
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(rows), 1))
+
+
+def _siblings(axes: Sequence[tuple[int, Axis]]) -> list[list[int]]:
+    """Columns of choices that are alike, two or more together."""
+    found: dict[object, list[int]] = {}
+    for j, axis in axes:
+        if isinstance(axis.distribution, CategoricalDistribution):
+            found.setdefault((re.sub(r"\d+", "#", axis.name), repr(axis.distribution.choices)), []).append(j)
+    return [columns for columns in found.values() if len(columns) > 1]
 
 
 def refit_at(n: int) -> int:
