@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from autokd.samplers.beliefs import Beliefs, Design
 from autokd.samplers.candidates import grid, key
-from autokd.samplers.facts import Memory
 from autokd.samplers.conditions import Learnt, coordinate, coordinates, suggestion_order
+from autokd.samplers.facts import Memory
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.surrogate import (
     JITTER,
