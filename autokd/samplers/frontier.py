@@ -40,7 +40,7 @@ from autokd.samplers.threads import one_thread
 
 GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
-CAUTION = 10.0
+CAUTION = 20.0
 """Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
@@ -263,8 +263,10 @@ class FrontierSampler(BaseSampler):
             score = self._score(pool, view)
         score = np.where(free, score, -math.inf)
         # Equal scores are put in an order of chance, by the seed.
-        order = np.lexsort((np.random.default_rng(view.rng.getrandbits(32)).random(len(score)), -score))
-        return [pool.params[i] for i in order[:REFINED]], float(score[order[0]])
+        chance = np.random.default_rng(view.rng.getrandbits(32)).random(len(score))
+        best = np.flatnonzero(score >= np.sort(score)[-REFINED:][0])
+        order = best[np.lexsort((chance[best], -score[best]))]
+        return [pool.params[i] for i in order[:REFINED].tolist()], float(score[order[0]])
 
     def _score(self, pool: Pool, view: View) -> np.ndarray:
         """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
