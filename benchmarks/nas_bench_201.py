@@ -157,7 +157,8 @@ def table(
                 found[i, seed] = [bench.ratio(device, done.rows[:n]) for n in at]
                 seconds.append(done.seconds_per_100)
             print(f"  {name} on {device}: {found[i].mean(axis=0).round(3).tolist()}", file=sys.stderr, flush=True)
-        cells = [f"{found[..., k].mean():.3f} ± {found[..., k].mean(axis=0).std():.3f}" for k in range(len(at))]
+        means = found.mean(axis=0)
+        cells = [f"{m.mean():.3f}" + (f" ± {m.std():.3f}" if seeds > 1 else "") for m in means.T]
         cells += [f"{found[i, :, -1].mean():.3f}" for i in range(len(devices))] + [f"{np.median(seconds):.1f}"]
         lines.append(f"| {title} | {' | '.join(cells)} |")
         print(lines[-1], file=sys.stderr, flush=True)
@@ -194,6 +195,7 @@ def main() -> int:
     head = f"Command: `python benchmarks/nas_bench_201.py {shown}`. {machine(time.time())} One thread."
     measure = "Hypervolume ratio to the true front of (latency, CIFAR-100 test accuracy after 200 epochs), mean over"
     spread = f"{len(devices)} devices and {options.seeds} seeds ± standard deviation between seeds."
+    spread = spread if options.seeds > 1 else f"{len(devices)} devices; one seed."
     protocol = (
         "The honest protocol: the search sees the validation accuracy after 12 epochs; all it evaluated is judged by"
     )
