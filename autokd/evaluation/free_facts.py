@@ -62,7 +62,7 @@ class Known:
         return self._violation(float(np.exp(self._facts(params)[self._column])))
 
     def rough(self, pool: Sequence[dict[str, Any]]) -> np.ndarray:
-        """``(n,)``; see :class:`autokd.samplers.candidates.HasRough`."""
+        """``(n,)``; see :class:`autokd.samplers.facts.HasRough`."""
         return np.array([self._violation(float(v)) for v in np.exp(self._facts.rough(pool)[:, self._column])])
 
 
@@ -82,7 +82,7 @@ class Features:
         return self._with_proxy(self.facts(params)[None])[0]
 
     def rough(self, pool: Sequence[dict[str, Any]]) -> np.ndarray:
-        """``(n, 6)`` or ``(n, 5)``; see :class:`autokd.samplers.candidates.HasRough`."""
+        """``(n, 6)`` or ``(n, 5)``; see :class:`autokd.samplers.facts.HasRough`."""
         return self._with_proxy(self.facts.rough(pool))
 
     def _with_proxy(self, facts: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autokd.samplers.candidates import Pool
-from autokd.samplers.conditions import coordinates
+from autokd.samplers.candidates import rows_of
+from autokd.samplers.facts import Pool
 from autokd.samplers.nni_space import Axis
-from autokd.samplers.surrogate import Encoder, Kernel, Posterior, refit_at
+from autokd.samplers.surrogate import Encoder, Kernel, Posterior, factor_of, refit_at
 
 GOLDEN = (5**0.5 - 1) / 2
 NEAR = 0.05
@@ -35,10 +35,14 @@ class Design:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def beside(self, other: Design) -> Design:
+        """These candidates, then the others."""
+        return Design(np.concatenate([self.rows, other.rows]), np.concatenate([self.facts, other.facts]))
+
 
 def design_of(pool: Pool, axes: Sequence[Axis]) -> Design:
     """A pool as numbers."""
-    return Design(coordinates(axes, pool.params), pool.facts)
+    return Design(rows_of(axes, pool.params), pool.facts)
 
 
 def spread(axes: Sequence[Axis], pool: Design, used: Design, known: Sequence[np.ndarray], count: int) -> np.ndarray:
@@ -69,6 +73,13 @@ class _Fitted:
     kernel: Kernel
     pool: Design | None = None
     posterior: Posterior | None = None
+    _factored: tuple[np.ndarray, np.ndarray] | None = None
+
+    def factor_for(self, x: np.ndarray) -> np.ndarray:
+        """The factor of the measured inputs ``(n, d)``; several pools of one proposal share it."""
+        if self._factored is None or not np.array_equal(self._factored[0], x):
+            self._factored = x, factor_of(self.kernel, x)
+        return self._factored[1]
 
 
 @dataclass
@@ -107,22 +118,29 @@ class Beliefs:
         fitted = self._fitted(label, axes, seen, targets, tamed)
         y, middle, spread = _standardised(tamed(targets))
         x = fitted.encoder(seen.rows, seen.facts)
-        if keep and fitted.pool is pool and fitted.posterior is not None and len(fitted.posterior.inputs) <= len(x):
-            posterior = fitted.posterior
-        else:
-            posterior = Posterior(fitted.kernel, fitted.encoder(pool.rows, pool.facts), x[: fitted.at])
-        for new in x[len(posterior.inputs) :]:
-            posterior = posterior.add(new)
-        if keep:
-            fitted.pool, fitted.posterior = pool, posterior
+        posterior = self._grown(fitted, pool, x) if keep else self._whole(fitted, pool, x)
         mean = posterior.mean(y)
         believed = np.empty(0)
         if len(running):
             flying = fitted.encoder(running.rows, running.facts)
-            believed = Posterior(fitted.kernel, flying, x).mean(y)
+            believed = Posterior(fitted.kernel, flying, x, fitted.factor_for(x)).mean(y)
             for new in flying:
                 posterior = posterior.add(new)
         return mean * spread + middle, np.sqrt(posterior.variance()) * spread, believed * spread + middle
+
+    def _grown(self, fitted: _Fitted, pool: Design, x: np.ndarray) -> Posterior:
+        """Always from the measurements of the fit, one by one: rounding does not depend on what is kept."""
+        posterior = fitted.posterior
+        if fitted.pool is not pool or posterior is None or len(posterior.inputs) > len(x):
+            posterior = Posterior(fitted.kernel, fitted.encoder(pool.rows, pool.facts), x[: fitted.at])
+        for new in x[len(posterior.inputs) :]:
+            posterior = posterior.add(new)
+        fitted.pool, fitted.posterior = pool, posterior
+        return posterior
+
+    def _whole(self, fitted: _Fitted, pool: Design, x: np.ndarray) -> Posterior:
+        inputs = fitted.encoder(pool.rows, pool.facts)
+        return Posterior(fitted.kernel, inputs, x, fitted.factor_for(x))
 
     def _fitted(
         self,

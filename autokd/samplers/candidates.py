@@ -1,31 +1,27 @@
-"""The pool that the next candidate is chosen from: whole parameter dictionaries, and the free facts about them."""
+"""The pool that the next candidate is chosen from: drawn, bred and told apart as rows of coordinates, thousands at a time."""
 
 from __future__ import annotations
 
-import itertools
-import logging
 import math
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, overload
 
 import numpy as np
 
-from autokd.samplers.conditions import Completion, Params, coordinate, draw
-from autokd.samplers.nni_space import Axis
+from autokd.samplers.conditions import Completion, Params, coordinates, drawn, snapped
+from autokd.samplers.nni_space import MISSING, Axis
 
 STEP = 0.15
 """Standard deviation of a mutated number, as a share of its range."""
+ANEW = 0.2
+"""Share of the mutated numbers that are drawn from the whole range instead."""
 FURTHER = 0.35
 """After each mutated parameter, the chance that one more is mutated."""
 CROSSED = 0.3
 """Share of the children that have two parents."""
-REMEMBERED = 200_000
-"""Candidates whose facts are kept, the latest: drawn pools never end."""
-
-_log = logging.getLogger(__name__)
+ROUNDS = 4
+"""So many times as many candidates are looked at as are wanted, before a space counts as used up."""
 
 
 def key(params: Mapping[str, Any]) -> str:
@@ -37,13 +33,102 @@ def _name(item: tuple[str, Any]) -> str:
     return item[0]
 
 
-def grid(axes: Sequence[Axis], most: int) -> list[Params] | None:
+def keys_of(rows: np.ndarray) -> list[bytes]:
+    """What two equal rows of coordinates ``(n, axes)`` have in common."""
+    rows = np.ascontiguousarray(rows) + 0.0  # -0.0 is 0.0
+    rows[np.isnan(rows)] = math.nan  # of the many NaNs one
+    return [row.tobytes() for row in rows]
+
+
+class Candidates(Sequence[Params]):
+    """Whole candidates that are kept as coordinates; a dictionary is made of one only when it is asked for.
+
+    Args:
+        axes: One a parameter.
+        rows: ``(n, axes)`` coordinates, NaN where a parameter is not active.
+    """
+
+    def __init__(self, axes: Sequence[Axis], rows: np.ndarray) -> None:
+        self.axes, self.rows = tuple(axes), rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Params: ...
+    @overload
+    def __getitem__(self, index: slice) -> Candidates: ...
+    def __getitem__(self, index: int | slice) -> Params | Candidates:
+        if isinstance(index, slice):
+            return self.take(index)
+        row = self.rows[index].tolist()
+        return {a.name: a.decode(x) for a, x in zip(self.axes, row, strict=True) if not math.isnan(x)}
+
+    def __iter__(self) -> Iterator[Params]:
+        return (self[i] for i in range(len(self)))
+
+    def told(self, which: Sequence[int]) -> Iterator[tuple[str, Params]]:
+        """What :func:`key` gives for some of them, and their dictionaries: a value is decoded once for all."""
+        columns = []
+        for axis, x in zip(self.axes, self.rows[list(which)].T, strict=True):
+            levels, back = np.unique(x, return_inverse=True)
+            values = [None if math.isnan(v) else axis.decode(v) for v in levels.tolist()]
+            cells = [None if math.isnan(v) else (axis.name, value) for v, value in zip(levels, values, strict=True)]
+            texts = [repr(cell) for cell in cells]
+            columns.append([(cells[i], texts[i]) for i in back.tolist()])
+        order = sorted(range(len(self.axes)), key=lambda j: self.axes[j].name)
+        for row in zip(*columns, strict=True):
+            params = dict(cell for cell, _ in row if cell is not None)
+            yield f"[{', '.join([row[j][1] for j in order if row[j][0] is not None])}]", params
+
+    def take(self, which: slice | np.ndarray) -> Candidates:
+        """Some of them."""
+        return Candidates(self.axes, self.rows[which])
+
+    def under(self, axes: Sequence[Axis]) -> np.ndarray:
+        """Their coordinates ``(n, axes)`` on other axes, by name."""
+        if tuple(axes) == self.axes:
+            return self.rows
+        places = {a.name: j for j, a in enumerate(self.axes)}
+        columns = np.full((len(self), len(axes)), math.nan)
+        for k, axis in enumerate(axes):
+            if axis.name in places:
+                own, x = self.axes[places[axis.name]], self.rows[:, places[axis.name]]
+                columns[:, k] = x if own == axis else _translated(own, axis, x)
+        return columns
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """What :func:`keys_of` gives for each."""
+        return keys_of(self.rows)
+
+    @cached_property
+    def _places(self) -> dict[bytes, int]:
+        return {k: i for i, k in enumerate(self.keys)}
+
+    def free(self, taken: set[bytes]) -> np.ndarray:
+        """``(n,) bool``: whether a candidate's key is not in ``taken``."""
+        free = np.ones(len(self), dtype=bool)
+        free[[self._places[k] for k in taken if k in self._places]] = False
+        return free
+
+
+def _translated(own: Axis, other: Axis, x: np.ndarray) -> np.ndarray:
+    levels, back = np.unique(x, return_inverse=True)
+    return other.encode([MISSING if math.isnan(v) else own.decode(v) for v in levels.tolist()])[back]
+
+
+def rows_of(axes: Sequence[Axis], params: Sequence[Params]) -> np.ndarray:
+    """``(n, axes)`` coordinates of candidates of either kind, NaN where a parameter is not active."""
+    return params.under(axes) if isinstance(params, Candidates) else coordinates(axes, params)
+
+
+def grid(axes: Sequence[Axis], most: int) -> Candidates | None:
     """Every candidate of a space without conditions, or ``None`` when there are more than ``most``."""
-    sizes = [_size(axis) for axis in axes]
-    if math.prod(sizes) > most:
+    if math.prod(map(_size, axes)) > most:
         return None
-    values = [[axis.decode(_coordinate(axis, i)) for i in range(int(n))] for axis, n in zip(axes, sizes, strict=True)]
-    return [dict(zip([a.name for a in axes], row, strict=True)) for row in itertools.product(*values)]
+    columns = [np.unique(snapped(axis, _numbered(axis))) for axis in axes]
+    return Candidates(axes, np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1).reshape(-1, len(columns)))
 
 
 def _size(axis: Axis) -> float:
@@ -57,189 +142,67 @@ def _size(axis: Axis) -> float:
     return math.inf if step is None else math.floor((d.high - d.low) / step + 1e-9) + 1  # type: ignore[attr-defined]
 
 
-def _coordinate(axis: Axis, i: int) -> float:
-    if getattr(axis.distribution, "log", False):
-        return math.log(axis.distribution.low + i)  # type: ignore[attr-defined]
-    return float(i)
+def _numbered(axis: Axis) -> np.ndarray:
+    count = np.arange(_size(axis))
+    d = axis.distribution
+    if getattr(d, "log", False):
+        return np.log(d.low + count)  # type: ignore[attr-defined]
+    return count if axis.size is not None or getattr(d, "step", None) is not None else axis.low + count
 
 
-def children(
-    parents: Sequence[Params], axes: Sequence[Axis], complete: Completion, rng: random.Random
-) -> Iterator[Params]:
-    """Endless mutations and crossings of whole candidates; what a change makes active is drawn."""
-    movable = {a.name: a for a in axes if not a.distribution.single()}
-    while True:
-        child = dict(rng.choice(parents))
-        if len(parents) > 1 and rng.random() < CROSSED:
-            other = rng.choice(parents)
-            child = {n: v for n, v in (child | other).items() if n in child or rng.random() < 0.5}
-            child |= {n: other[n] for n in other if rng.random() < 0.5}
-        names = [n for n in child if n in movable]
-        rng.shuffle(names)
-        for name in names:
-            child[name] = _moved(movable[name], child[name], rng)
-            if rng.random() > FURTHER:
-                break
-        yield complete(child, rng)
+Source = Callable[[int], np.ndarray]
+"""From a number of candidates wanted to as many rows of coordinates, drawn anew at each call."""
 
 
-def _moved(axis: Axis, value: Any, rng: random.Random) -> Any:
-    """Another choice, or a number near by; one of five numbers is drawn anew."""
-    here = coordinate(axis, value)
-    if axis.size is not None or math.isnan(here) or rng.random() < 0.2:
-        return draw(axis, rng)
-    for _ in range(8):
-        there = rng.gauss(here, STEP * (axis.high - axis.low))
-        moved = axis.decode(min(max(there, axis.low), axis.high))
-        if moved != value:
-            return moved
-    return draw(axis, rng)
+def drawing(axes: Sequence[Axis], complete: Completion, rng: np.random.Generator) -> Source:
+    """Candidates drawn at random."""
+    return lambda count: complete.rows(axes, np.full((count, len(axes)), math.nan), rng)
 
 
-def distinct(source: Iterable[Params], count: int, taken: set[str]) -> list[Params]:
-    """Up to ``count`` candidates whose keys are not in ``taken``, which they join; four times as many are looked at."""
-    found: list[Params] = []
-    for params in itertools.islice(source, 4 * count):
-        k = key(params)
-        if k not in taken:
-            taken.add(k)
-            found.append(params)
-            if len(found) == count:
-                break
-    return found
+def breeding(parents: np.ndarray, axes: Sequence[Axis], complete: Completion, rng: np.random.Generator) -> Source:
+    """Mutations and crossings of whole candidates ``(parents, axes)``; what a change makes active is drawn."""
+    movable = np.array([not axis.distribution.single() for axis in axes])
+
+    def children(count: int) -> np.ndarray:
+        rows = parents[rng.integers(len(parents), size=count)]
+        if len(parents) > 1:
+            others = parents[rng.integers(len(parents), size=count)]
+            crossed = (rng.random(count) < CROSSED)[:, None] & (rng.random(rows.shape) < 0.5) & ~np.isnan(others)
+            rows = np.where(crossed, others, rows)
+        # Of the active parameters, in an order of chance, the first is mutated, and each next one with a chance.
+        order = np.where(movable & ~np.isnan(rows), rng.random(rows.shape), math.inf)
+        mutated = rng.geometric(1.0 - FURTHER, size=count)
+        chosen = (order.argsort(axis=1).argsort(axis=1) < mutated[:, None]) & np.isfinite(order)
+        for j, axis in enumerate(axes):
+            which = np.flatnonzero(chosen[:, j])
+            if len(which):
+                rows[which, j] = _moved(axis, rows[which, j], rng)
+        return complete.rows(axes, rows, rng)
+
+    return children
 
 
-class Memory:
-    """A function of whole candidates that is called once for each of the latest ``REMEMBERED``.
-
-    Args:
-        function: From parameters to a number or a one-dimensional array.
-        name: For messages.
-        width: Length of the array; ``None`` takes it from the first call.
-    """
-
-    def __init__(self, function: Callable[[Params], Any], name: str, width: int | None = None) -> None:
-        self._function = function
-        self._name = name
-        self._width = width
-        self._found: dict[str, np.ndarray | None] = {}
-        self._warned = False
-
-    @property
-    def rough(self) -> Callable[[Sequence[Params]], np.ndarray] | None:
-        """``(n, width)`` approximations, if the function offers any."""
-        function = self._function
-        if not isinstance(function, HasRough):
-            return None
-        return lambda pool: np.asarray(function.rough(pool), dtype=float).reshape(len(pool), -1)
-
-    def __call__(self, pool: Sequence[Params]) -> np.ndarray:
-        """``(n, width) float``; NaN where the function failed, and from then on the candidate is left out.
-
-        Raises:
-            ValueError: An array of another length than before.
-        """
-        rows = [self._one(params) for params in pool]
-        width = self._width if self._width is not None else 0
-        return np.array([np.full(width, math.nan) if r is None else r for r in rows]).reshape(len(rows), width)
-
-    def _one(self, params: Params) -> np.ndarray | None:
-        k = key(params)
-        if k in self._found:
-            return self._found[k]
-        row: np.ndarray | None
-        try:
-            row = np.asarray(self._function(dict(params)), dtype=float).reshape(-1)
-        except Exception as error:  # a candidate that cannot be built is no candidate; but say so
-            row = None
-            if not self._warned:
-                self._warned = True
-                _log.warning(
-                    "%s failed for %s, which is left out: %s: %s", self._name, params, type(error).__name__, error
-                )
-        if row is not None:
-            if self._width is None:
-                self._width = len(row)
-            if len(row) != self._width:
-                raise ValueError(
-                    f"{self._name} must give {self._width} numbers for each candidate, but gave {len(row)}"
-                )
-        self._found[k] = row
-        if len(self._found) > REMEMBERED:
-            del self._found[next(iter(self._found))]
-        return row
+def _moved(axis: Axis, here: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another choice ``(n,)``, or a number near by; some numbers are drawn from the whole range."""
+    if axis.size is not None:
+        return snapped(axis, (here + rng.integers(1, axis.size, size=len(here))) % axis.size)
+    there = snapped(axis, here + rng.normal(0.0, STEP * (axis.high - axis.low), size=len(here)))
+    same = (there == here) | (rng.random(len(here)) < ANEW)
+    return np.where(same, drawn(axis, len(here), rng), there)
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Candidates and what is known of them for free.
-
-    Args:
-        params: ``p`` whole parameter dictionaries.
-        known: ``(p,)`` exact values, by the index of an objective or the name of a constraint.
-        facts: ``(p, f)`` what a surrogate reads beside the parameters: the known values, then the features.
-        cost: ``(p,)`` expected seconds; 1 when none are given.
-    """
-
-    params: list[Params]
-    known: dict[int | str, np.ndarray]
-    facts: np.ndarray
-    cost: np.ndarray
-
-    @cached_property
-    def keys(self) -> list[str]:
-        """What :func:`key` gives for each."""
-        return [key(p) for p in self.params]
-
-
-@runtime_checkable
-class HasRough(Protocol):
-    """A free function that takes milliseconds: what it is worth for whole pools is approximated."""
-
-    def __call__(self, params: Params) -> Any:
-        """The exact facts of one candidate."""
-        ...
-
-    def rough(self, pool: Sequence[Params]) -> np.ndarray:
-        """Approximate facts ``(n,)`` or ``(n, width)`` of many; the same whatever was asked before."""
-        ...
-
-
-class Facts:
-    """The free functions of a candidate, each called once a candidate."""
-
-    def __init__(
-        self,
-        known: Mapping[int | str, Callable[[Params], float]],
-        features: Callable[[Params], Any] | None,
-        cost: Callable[[Params], float] | None,
-    ) -> None:
-        self._known = {k: Memory(f, f"known[{k!r}]", 1) for k, f in known.items()}
-        self._features = None if features is None else Memory(features, "features")
-        self._cost = None if cost is None else Memory(cost, "cost", 1)
-
-    @property
-    def approximates(self) -> bool:
-        """Whether a rough pool differs from an exact one."""
-        memories = [*self._known.values(), self._features, self._cost]
-        return any(m is not None and m.rough is not None for m in memories)
-
-    def pool(self, params: Sequence[Params], whole: bool = True, rough: bool = False) -> Pool:
-        """A pool of the candidates whose known values are known; with ``whole=False`` the others stay, with NaN.
-
-        With ``rough=True`` a function that offers it (:class:`HasRough`) is approximated.
-        """
-
-        def ask(memory: Memory) -> np.ndarray:
-            return memory.rough(params) if rough and memory.rough else memory(params)
-
-        known = {k: ask(memory)[:, 0] for k, memory in self._known.items()}
-        features = ask(self._features) if self._features else np.empty((len(params), 0))
-        facts = np.column_stack([*known.values(), features]) if known or self._features else features
-        cost = ask(self._cost)[:, 0] if self._cost else np.ones(len(params))
-        if not whole:
-            return Pool(list(params), known, facts, cost)
-        good = np.all([np.isfinite(v) for v in known.values()], axis=0) if known else np.ones(len(params), dtype=bool)
-        good &= np.isfinite(cost)
-        kept = [p for p, g in zip(params, good.tolist(), strict=True) if g]
-        return Pool(kept, {k: v[good] for k, v in known.items()}, facts[good], cost[good])
+def distinct(axes: Sequence[Axis], source: Source, count: int, taken: set[bytes]) -> Candidates:
+    """Up to ``count`` candidates whose keys are not in ``taken``, which they join."""
+    batches, wanted = [np.empty((0, len(axes)))], count
+    for _ in range(ROUNDS):
+        batch = source(count)
+        kept: list[int] = []
+        for i, k in enumerate(keys_of(batch)):
+            if k not in taken and len(kept) < wanted:
+                taken.add(k)
+                kept.append(i)
+        batches.append(batch[kept])
+        wanted -= len(kept)
+        if not wanted:
+            break
+    return Candidates(axes, np.concatenate(batches))

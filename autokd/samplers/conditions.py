@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,14 +30,47 @@ class Completion(Protocol):
         """The wishes that are active and allowed; every other active parameter is drawn."""
         ...
 
+    def rows(self, axes: Sequence[Axis], wishes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The same for many: ``(n, axes)`` coordinates, NaN where there is no wish, to such of whole candidates."""
+        ...
+
 
 def draw(axis: Axis, rng: random.Random) -> Any:
     """A value drawn uniformly."""
     return axis.decode(int(rng.random() * axis.size) if axis.size is not None else rng.uniform(axis.low, axis.high))
 
 
+def drawn(axis: Axis, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``(count,)`` coordinates of values drawn uniformly."""
+    if axis.size is not None:
+        return snapped(axis, rng.integers(axis.size, size=count))
+    return snapped(axis, rng.uniform(axis.low, axis.high, size=count))
+
+
+def snapped(axis: Axis, x: np.ndarray) -> np.ndarray:
+    """Coordinates ``(n,)`` to those of the nearest values that the distribution holds."""
+    d = axis.distribution
+    if isinstance(d, CategoricalDistribution):
+        firsts = np.array([float(d.choices.index(c)) for c in d.choices])  # to Optuna, True and 1 are one choice
+        found: np.ndarray = firsts[np.asarray(x, dtype=int)]
+        return found
+    assert isinstance(d, FloatDistribution | IntDistribution)
+    if d.log:
+        if isinstance(d, IntDistribution):
+            return np.log(np.clip(np.rint(np.exp(x)), d.low, d.high))
+        return np.clip(x, axis.low, axis.high)
+    if d.step is None:
+        return np.clip(x, d.low, d.high)
+    return np.clip(np.rint(x), 0.0, math.floor(axis.high))
+
+
+def filled(axis: Axis, wishes: np.ndarray, active: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A parameter's column ``(n,)``: NaN where it is not ``active``, else the wish; what is NaN there is drawn."""
+    return np.where(active, np.where(np.isnan(wishes), drawn(axis, len(wishes), rng), wishes), math.nan)
+
+
 def coordinate(axis: Axis, value: Any) -> float:
-    """``axis.encode([value])[0]`` without an array: pools ask it by the thousand."""
+    """``axis.encode([value])[0]`` without an array."""
     d = axis.distribution
     if isinstance(d, CategoricalDistribution):
         try:
@@ -111,6 +144,28 @@ class Learnt:
                     row[j] = coordinate(axis, params[axis.name])
         return params
 
+    def rows(self, axes: Sequence[Axis], wishes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """See :class:`Completion`; ``axes`` are those that it was learnt for."""
+        rows = np.full(wishes.shape, math.nan)
+        for j, (axis, tree) in enumerate(zip(self.axes, self._trees, strict=True)):
+            rows[:, j] = filled(axis, wishes[:, j], _verdicts(tree, rows), rng)
+        return rows
+
+
+def _verdicts(tree: _Split | bool, rows: np.ndarray) -> np.ndarray:
+    if not isinstance(tree, _Split):
+        return np.full(len(rows), tree)
+    return np.where(
+        _answers(tree.kind, tree.value, rows[:, tree.column]), *(_verdicts(t, rows) for t in (tree.yes, tree.no))
+    )
+
+
+def _answers(kind: str, value: float, column: np.ndarray) -> np.ndarray:
+    """Whether coordinates, NaN for an inactive parameter, answer a split's question with yes."""
+    if kind == "absent":
+        return np.isnan(column)
+    return column == value if kind == "equal" else column <= value  # NaN compares as False
+
 
 def _columns(tree: _Split | bool) -> set[int]:
     return {tree.column} | _columns(tree.yes) | _columns(tree.no) if isinstance(tree, _Split) else set()
@@ -122,8 +177,7 @@ def _grow(axes: Sequence[Axis], rows: np.ndarray, present: np.ndarray) -> _Split
     best: tuple[float, int, str, float, np.ndarray] | None = None
     for j, axis in enumerate(axes):
         for kind, value in _questions(axis, rows[:, j]):
-            with np.errstate(invalid="ignore"):
-                yes = {"absent": np.isnan(rows[:, j]), "equal": rows[:, j] == value, "below": rows[:, j] <= value}[kind]
+            yes = _answers(kind, value, rows[:, j])
             if not yes.any() or yes.all():
                 continue
             impurity = _impurity(present[yes]) + _impurity(present[~yes])
@@ -165,7 +219,7 @@ def suggestion_order(names: Sequence[Sequence[str]]) -> list[str]:
 
 def coordinates(axes: Sequence[Axis], params: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """``(n, axes)`` coordinates of parameters, NaN where one is not active."""
-    if not params or not axes:
+    if not len(params) or not axes:
         return np.empty((len(params), len(axes)))
     return np.stack([axis.encode([p.get(axis.name, MISSING) for p in params]) for axis in axes], axis=1)
 
@@ -196,12 +250,6 @@ def unseen_choices(trials: Sequence[FrozenTrial], axes: Sequence[Axis], rng: ran
     return wishes
 
 
-def endless(complete: Completion, rng: random.Random) -> Iterator[Params]:
-    """Candidates drawn at random, one after another."""
-    while True:
-        yield complete({}, rng)
-
-
 # ------------------------------------------------------------------------------- asked from the study's function
 
 
@@ -226,6 +274,16 @@ class Asked:
         self._suggest(asking)
         self.distributions.update(asking.distributions)
         return asking.params
+
+    def rows(self, axes: Sequence[Axis], wishes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """See :class:`Completion`: the function is called for each."""
+        chance = random.Random(int(rng.integers(2**63)))
+        names = [a.name for a in axes]
+        found = []
+        for row in wishes.tolist():
+            wanted = {n: a.decode(x) for n, a, x in zip(names, axes, row, strict=True) if not math.isnan(x)}
+            found.append(self(wanted, chance))
+        return coordinates(axes, found)
 
 
 class _Asking:

@@ -17,20 +17,21 @@ from scipy.special import ndtr
 
 from autokd.samplers.acquisition import expected_improvement
 from autokd.samplers.beliefs import Beliefs, Design, design_of, spread
-from autokd.samplers.candidates import Facts, Pool, children, distinct, grid, key
+from autokd.samplers.candidates import Candidates, breeding, distinct, drawing, grid, keys_of
 from autokd.samplers.conditions import (
     Asked,
     Completion,
     Learnt,
     Params,
     Space,
+    coordinates,
     draw,
-    endless,
     in_order,
     learnt,
     unseen_choices,
 )
 from autokd.samplers.declared import Declared
+from autokd.samplers.facts import Facts, Pool
 from autokd.samplers.history import union
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.observed import Observed, View, scales_of
@@ -39,7 +40,7 @@ from autokd.samplers.threads import one_thread
 
 GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
-CAUTION = 10.0
+CAUTION = 20.0
 """Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
@@ -75,7 +76,7 @@ class FrontierSampler(BaseSampler):
         known: From the index of an objective, or the name of a constraint, to a function of the parameters that
             gives its exact value. It is given what ``trial.params`` would hold, and called once a candidate; one for
             which it raises or gives NaN is left out. A function that takes milliseconds may offer approximations for
-            pools (:class:`autokd.samplers.candidates.HasRough`); then only the best candidates are asked exactly.
+            pools (:class:`autokd.samplers.facts.HasRough`); then only the best candidates are asked exactly.
         features: Further free facts: from the parameters to a one-dimensional array, always of one length.
         cost: Expected seconds of a trial from its parameters: the improvement per second is maximised then.
         space: All parameters, or a function that suggests them from a trial; ``None`` learns them.
@@ -215,23 +216,32 @@ class FrontierSampler(BaseSampler):
         # Conditions that no trial has shown may be missing yet, so `known` must not see these candidates.
         if self._asked is None and started < self.startup // 2:
             return complete(unseen_choices(trials, axes, rng), rng)
-        taken = {key(t.params) for t in trials} | {key(p) for p in running}
-        view = View(seen, scales, axes, running, taken, started, rng)
-        whole = self._whole(axes, complete)
-        if whole is not None:
-            return self._first(self._best(whole, view)[0], view) or complete({}, rng)
-        parents = seen.best()
-        drawn = distinct(endless(complete, rng), self.pool if not parents else self.pool // 2, set(taken))
-        if parents:
-            used = taken.union(map(key, drawn))
-            drawn += distinct(children(parents, axes, complete, rng), self.pool // 2, used)
-        best, score = self._best(self._facts.pool(drawn, rough=True), view)
-        if started >= self.startup and best:
-            used = taken.union(map(key, drawn))
-            finer = distinct(children(best, axes, complete, rng), self.pool // 2, used)
-            better, higher = self._best(self._facts.pool(finer, rough=True), view)
+        taken = set(keys_of(coordinates(axes, [*(t.params for t in trials), *running])))
+        done, air = (design_of(self._facts.pool(some, whole=False), axes) for some in (seen.params, running))
+        pool, chance, used = self._whole(axes, complete), np.random.default_rng(rng.getrandbits(64)), set(taken)
+        drawn = pool is None
+        if pool is None:
+            pool = self._facts.pool(self._drawn(axes, complete, chance, seen, used), rough=True)
+        base = seen.reference(self.reference_point, scales, pool.known)
+        view = View(seen, scales, axes, running, done, air, base, taken, started, rng)
+        best, score = self._best(pool, view)
+        if drawn and started >= self.startup and best:
+            finer = breeding(coordinates(axes, best), axes, complete, chance)
+            children = distinct(axes, finer, self.pool // 2, used)
+            better, higher = self._best(self._facts.pool(children, rough=True), view)
             best = better if better and higher > score else best
         return self._first(best, view) or complete({}, rng)
+
+    def _drawn(
+        self, axes: Sequence[Axis], complete: Completion, chance: np.random.Generator, seen: Observed, used: set[bytes]
+    ) -> Candidates:
+        """Half a pool at random, half of it children of the front."""
+        source = drawing(axes, complete, chance)
+        parents = coordinates(axes, seen.best())
+        if not len(parents):
+            return distinct(axes, source, self.pool, used)
+        halves = [distinct(axes, s, self.pool // 2, used) for s in (source, breeding(parents, axes, complete, chance))]
+        return Candidates(axes, np.concatenate([half.rows for half in halves]))
 
     def _first(self, best: list[Params], view: View) -> Params | None:
         """The best of the best candidates, their facts exact."""
@@ -241,29 +251,30 @@ class FrontierSampler(BaseSampler):
 
     def _best(self, pool: Pool, view: View) -> tuple[list[Params], float]:
         """The best candidates of a pool, best first, and the best one's score."""
-        if not pool.params:
+        if not len(pool.params):
             return [], -math.inf
-        free = np.array([k not in view.taken for k in pool.keys])
+        free = pool.params.free(view.taken) if isinstance(pool.params, Candidates) else np.ones(len(pool.params), bool)
         if not free.any():  # a small space is used up: the best is measured once more
             free[:] = True
         if view.started < self.startup:
-            others = design_of(self._facts.pool([*view.seen.params, *view.running], whole=False), view.axes)
+            others = view.done.beside(view.air)
             score = spread(view.axes, self._design_of(pool, view.axes), others, list(pool.known.values()), view.started)
         else:
             score = self._score(pool, view)
         score = np.where(free, score, -math.inf)
         # Equal scores are put in an order of chance, by the seed.
-        order = np.lexsort((np.random.default_rng(view.rng.getrandbits(32)).random(len(score)), -score))
-        return [pool.params[i] for i in order[:REFINED]], float(score[order[0]])
+        chance = np.random.default_rng(view.rng.getrandbits(32)).random(len(score))
+        best = np.flatnonzero(score >= np.sort(score)[-REFINED:][0])
+        order = best[np.lexsort((chance[best], -score[best]))]
+        return [pool.params[i] for i in order[:REFINED].tolist()], float(score[order[0]])
 
     def _score(self, pool: Pool, view: View) -> np.ndarray:
         """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
         seen, m = view.seen, len(view.scales)
-        base = seen.reference(self.reference_point, view.scales, self._known)
+        base = view.base.copy()
         flying = self._facts.pool(view.running, whole=False)
-        keep = pool is self._grid
-        done = design_of(self._facts.pool(seen.params, whole=False), view.axes)
-        design, air = self._design_of(pool, view.axes), design_of(flying, view.axes)
+        keep, done, air = pool is self._grid, view.done, view.air
+        design = self._design_of(pool, view.axes)
         means, deviations = np.empty((len(pool.params), m)), np.zeros((len(pool.params), m))
         believed = np.empty((len(view.running), m))
         for j, scale in enumerate(view.scales):

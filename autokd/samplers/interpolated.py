@@ -11,8 +11,9 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.linalg import cho_factor, cho_solve
 
-from autokd.samplers.candidates import distinct, key
-from autokd.samplers.conditions import Completion, Params, coordinates, endless
+from autokd.samplers.candidates import distinct, drawing, key, rows_of
+from autokd.samplers.conditions import Params, coordinates
+from autokd.samplers.declared import Declared
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.surrogate import JITTER, Encoder, Kernel, Prior
 
@@ -34,7 +35,7 @@ class Interpolated:
 
     Args:
         function: From parameters to ``width`` numbers that vary smoothly: logarithms of costs rather than costs.
-        complete: Draws candidates; see :class:`autokd.samplers.conditions.Completion`.
+        complete: Draws candidates.
         space: The parameters that matter.
         seed: Of the candidates that are drawn.
     """
@@ -42,7 +43,7 @@ class Interpolated:
     def __init__(
         self,
         function: Callable[[Params], Sequence[float] | np.ndarray],
-        complete: Completion,
+        complete: Declared,
         space: Mapping[str, BaseDistribution],
         seed: int = 0,
     ) -> None:
@@ -75,7 +76,7 @@ class Interpolated:
         fit = self._fitted()
         if fit is None:
             raise ValueError(f"at least {FEWEST} of {ASKED} candidates must be known, but fewer are")
-        return fit(coordinates(self._axes, pool))
+        return fit(rows_of(self._axes, pool))
 
     def _exact(self, params: Params) -> np.ndarray | None:
         own = {a.name: params[a.name] for a in self._axes if a.name in params}
@@ -92,7 +93,9 @@ class Interpolated:
     def _fitted(self) -> _Fit | None:
         if not self._tried:
             self._tried = True
-            asked = distinct(endless(self._complete, random.Random(f"{self._seed} interpolated")), ASKED, set())
+            rng = np.random.default_rng(random.Random(f"{self._seed} interpolated").getrandbits(64))
+            axes = self._complete.axes
+            asked = distinct(axes, drawing(axes, self._complete, rng), ASKED, set())
             rows: list[Params] = []
             facts: list[np.ndarray] = []
             for place, params in enumerate(asked):
@@ -133,7 +136,7 @@ class _Fit:
 
     def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray) -> None:
         nothing = np.empty((len(rows), 0))
-        self._encoder = Encoder(axes, rows, nothing)
+        self._encoder = Encoder(axes, rows, nothing, siblings=False)
         self._inputs = self._encoder(rows, nothing)
         self._middle = facts.mean(axis=0)
         self._spread = np.where(facts.std(axis=0) > 0, facts.std(axis=0), 1.0)
@@ -142,10 +145,11 @@ class _Fit:
             kernel = Kernel.fit(self._inputs, y, EXACT, self._encoder.groups)
             covariance = kernel.between(self._inputs, self._inputs)
             covariance[np.diag_indices(len(y))] += kernel.noise + JITTER
-            self._kernels.append((kernel, cho_solve(cho_factor(covariance, lower=True), y)))
+            self._kernels.append((kernel, cho_solve(cho_factor(covariance, lower=True), y).astype(np.float32)))
+        self._measured = self._inputs.astype(np.float32)  # an approximation needs no more, and it is twice as fast
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """``(p, axes)`` coordinates to facts ``(p, width)``."""
-        inputs = self._encoder(rows, np.empty((len(rows), 0)))
-        columns = [kernel.between(inputs, self._inputs) @ weights for kernel, weights in self._kernels]
+        inputs = self._encoder(rows, np.empty((len(rows), 0))).astype(np.float32)
+        columns = [kernel.between(inputs, self._measured) @ weights for kernel, weights in self._kernels]
         return np.column_stack(columns) * self._spread + self._middle

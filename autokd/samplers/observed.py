@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd.pareto import non_dominated
+from autokd.samplers.beliefs import Design
 from autokd.samplers.conditions import Params
 from autokd.samplers.nni_space import Axis
 
@@ -108,12 +109,13 @@ class Observed:
         return cls([dict(t.params) for t in done], gains, violations, feasible)
 
     def reference(
-        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Container[object]
+        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Mapping[int | str, np.ndarray]
     ) -> np.ndarray:
         """The reference point in gains ``(m,)``: what is given, and for the rest what is inferred.
 
-        Of a known objective it lies beyond the worst feasible value seen, so that the end of the front where nothing
-        good was found yet stays worth something; of an unknown one beyond the worst value on the front (the nadir).
+        Of a known objective it lies beyond the worst feasible value seen and the worst of the candidates ``known`` to keep
+        the exact constraints, so that neither end of the front is out of sight before anything was tried there; of an
+        unknown one beyond the worst value on the front (the nadir).
         """
         m = len(scales)
         base = np.full(m, -math.inf)
@@ -125,9 +127,13 @@ class Observed:
             value = None if given is None else given[j]
             if value is not None and not math.isnan(value):
                 base[j] = scales[j](np.array([value]))[0]
-            elif len(rows):
-                among = rows[:, j] if j in known or m == 1 else front[:, j]
-                reach = np.ptp(among) or np.ptp(rows[:, j]) or max(abs(among[0]), 1.0)
+                continue
+            among = front[:, j] if m > 1 and j not in known else rows[:, j]
+            if j in known:
+                allowed = np.all([v <= 0 for k, v in known.items() if isinstance(k, str)], axis=0)
+                among = np.concatenate([among, scales[j](known[j])[allowed | np.zeros(len(known[j]), dtype=bool)]])
+            if len(among):
+                reach = np.ptp(among) or np.ptp(rows[:, j] if len(rows) else among) or max(abs(among[0]), 1.0)
                 base[j] = among.min() - MARGIN * reach
         return base
 
@@ -149,6 +155,9 @@ class View:
         scales: One an objective.
         axes: One a parameter.
         running: The candidates in flight.
+        done: The finished trials as numbers.
+        air: The candidates in flight as numbers.
+        base: The reference point in gains ``(m,)``; not finite where it cannot be inferred yet.
         taken: The keys of all candidates tried so far.
         started: Number of trials finished or in flight.
         rng: The proposal's own.
@@ -158,7 +167,10 @@ class View:
     scales: Sequence[Scale]
     axes: Sequence[Axis]
     running: Sequence[Params]
-    taken: set[str]
+    done: Design
+    air: Design
+    base: np.ndarray
+    taken: set[bytes]
     started: int
     rng: random.Random
 

@@ -6,10 +6,12 @@ C. E. Rasmussen & C. K. I. Williams, "Gaussian Processes for Machine Learning", 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
 from scipy.linalg import lapack, solve_triangular
 from scipy.optimize import minimize
 
@@ -19,7 +21,7 @@ JITTER = 1e-8
 """Added to the noise variance, so that equal candidates do not make the covariance singular."""
 ITERATIONS = 40
 """Of L-BFGS; the prior keeps what it has not found by then sensible."""
-REFIT = 1.05
+REFIT = 1.1
 """The kernel is fitted anew after so many times as many measurements."""
 WIDE = 10.0
 """A positive fact that spans more than this factor is taken in its logarithm."""
@@ -28,6 +30,9 @@ CUT = 4.0
 FENCE = 1.5
 """A target further below the lower quartile than so many interquartile ranges is raised to there: how bad an
 outlier is says nothing about the front (J. Tukey, "Exploratory Data Analysis", 1977)."""
+
+BLOCK = 32_768
+"""Numbers of a covariance matrix that are computed at once: they fit the cache."""
 
 _ROOT5 = math.sqrt(5.0)
 
@@ -66,9 +71,21 @@ class Kernel:
         return cls(float(signal), float(linear), float(noise), np.exp(theta[3:]))
 
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``."""
-        squared = _squared(a / self.lengths, b / self.lengths)
-        return self.signal * _matern(squared)[0] + self.linear / a.shape[1] * (a @ b.T)
+        """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``, in their precision."""
+        lengths = self.lengths.astype(a.dtype)
+        za, zb = a / lengths, b / lengths
+        na, nb = np.einsum("ij,ij->i", za, za)[:, None], np.einsum("ij,ij->i", zb, zb)
+        covariance = za @ zb.T
+        step = max(1, BLOCK // max(len(b), 1))
+        for rows in (slice(start, start + step) for start in range(0, len(a), step)):
+            block = covariance[rows]
+            block *= -2.0
+            block += na[rows]
+            block += nb
+            _correlate(np.maximum(block, 0.0, out=block))
+            block *= self.signal
+            block += (self.linear / a.shape[1] * a[rows]) @ b.T
+        return covariance
 
     def at(self, a: np.ndarray) -> np.ndarray:
         """Variances ``(n,)`` of the expectations at ``(n, d)``."""
@@ -109,6 +126,17 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(total, 0.0, out=total)
 
 
+def _correlate(squared: np.ndarray) -> None:
+    """Squared distances become the Matern 5/2 correlation, in their place."""
+    r = np.sqrt(squared)
+    r *= _ROOT5
+    squared *= 5.0 / 3.0
+    squared += r
+    squared += 1.0
+    np.negative(r, out=r)
+    squared *= np.exp(r, out=r)
+
+
 def _matern(squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The Matern 5/2 correlation at squared distances, and minus its derivative by them."""
     r = np.sqrt(squared)
@@ -133,8 +161,9 @@ def _negative_log_posterior(
     factor, failed = lapack.dpotrf(covariance, lower=1)
     if failed:
         return 1e12, np.zeros_like(theta)
-    inverse, _ = lapack.dpotri(factor, lower=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    inverse, _ = lapack.dpotri(factor, lower=1)  # its lower half; the upper one is zero, as the factor's is
+    inverse = inverse + inverse.T
+    inverse[np.diag_indices(n)] *= 0.5
     alpha = inverse @ y
     value = 0.5 * y @ alpha + np.log(np.diag(factor)).sum()
     weight = 0.5 * (inverse - np.outer(alpha, alpha))  # the derivative by the covariance
@@ -157,15 +186,14 @@ class Posterior:
         kernel: The covariance.
         pool: ``(p, d)`` inputs that are asked about.
         inputs: ``(n, d)`` inputs of the measurements so far.
+        factor: What :func:`factor_of` gives for these inputs, if it is at hand.
     """
 
-    def __init__(self, kernel: Kernel, pool: np.ndarray, inputs: np.ndarray) -> None:
+    def __init__(self, kernel: Kernel, pool: np.ndarray, inputs: np.ndarray, factor: np.ndarray | None = None) -> None:
         self.kernel = kernel
         self.pool = pool
         self.inputs = inputs
-        covariance = kernel.between(inputs, inputs)
-        covariance[np.diag_indices(len(inputs))] += kernel.noise + JITTER
-        self._factor = np.linalg.cholesky(covariance)
+        self._factor = factor_of(kernel, inputs) if factor is None else factor
         solved = solve_triangular(self._factor, kernel.between(inputs, pool), lower=True)
         self._solved = [solved]  # blocks of rows, (n, p) together: what is added must not copy the rest
         self._variance = kernel.at(pool) - np.einsum("ij,ij->j", solved, solved)
@@ -200,6 +228,13 @@ class Posterior:
         return np.maximum(self._variance, 0.0) + self.kernel.noise
 
 
+def factor_of(kernel: Kernel, inputs: np.ndarray) -> np.ndarray:
+    """The Cholesky factor ``(n, n)`` of measurements' covariance, lower."""
+    covariance = kernel.between(inputs, inputs)
+    covariance[np.diag_indices(len(inputs))] += kernel.noise + JITTER
+    return np.linalg.cholesky(covariance)
+
+
 def winsorised(gains: np.ndarray) -> np.ndarray:
     """``(n,)`` gains with low outliers raised to the fence below the lower quartile."""
     low, high = np.quantile(gains, [0.25, 0.75])
@@ -219,19 +254,33 @@ class Encoder:
     ten, then standardised; what is not finite counts as the lowest. ``groups`` ``(d,)`` numbers what a column belongs to:
     the options of a choice are as far from each other as the data say, but all by one length.
 
+    Choices among the same options whose names differ in digits only, such as the operations of a cell's edges, are
+    siblings: what an option is worth in one it is roughly worth in the others. So an option has one length in all of them,
+    and a column each counts how often an option occurs.
+
     Args:
         axes: One a parameter.
         rows: ``(n, axes)`` coordinates to learn the scales from.
         facts: ``(n, f)`` facts to learn the scales from.
+        siblings: Whether siblings are told from other choices.
     """
 
-    def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray) -> None:
+    def __init__(self, axes: Sequence[Axis], rows: np.ndarray, facts: np.ndarray, siblings: bool = True) -> None:
         self.axes = [(j, axis) for j, axis in enumerate(axes) if not axis.distribution.single()]
         self._partly = np.isnan(rows).any(axis=0) if len(rows) else np.zeros(len(axes), dtype=bool)
-        widths = [a.size if a.size is not None else 1 + int(self._partly[j]) for j, a in self.axes] + [1] * facts.shape[
-            1
-        ]
-        self.groups = np.repeat(np.arange(len(widths)), widths) if widths else np.zeros(1, dtype=int)
+        self._siblings = _siblings(self.axes) if siblings else []
+        first = {j: group[0] for group in self._siblings for j in group}
+        groups: list[object] = []
+        for j, axis in self.axes:
+            if j in first:
+                groups += [(first[j], option) for option in range(axis.size or 0)]
+            else:
+                groups += [j] * (axis.size if axis.size is not None else 1 + int(self._partly[j]))
+        for own in self._siblings:
+            groups += [("count", own[0], option) for option in range(axes[own[0]].size or 0)]
+        groups += [("fact", k) for k in range(facts.shape[1])]
+        places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+        self.groups = np.array([places[group] for group in groups] or [0])
         self._log, self._low, self._middle, self._spread = [], [], [], []
         for column in facts.T:
             finite = column[np.isfinite(column)]
@@ -255,12 +304,25 @@ class Encoder:
             columns.append((2.0 * math.sqrt(3.0) * (share - 0.5))[:, None])
             if self._partly[j]:
                 columns.append(active.astype(float)[:, None])
+        for group in self._siblings:
+            size = next(axis.size for j, axis in self.axes if j == group[0]) or 1
+            counts = (rows[:, group, None] == np.arange(size)).sum(axis=1)
+            columns.append(counts / math.sqrt(len(group) * (size - 1)) * size)  # of random draws the deviation is 1
         for k, column in enumerate(facts.T):
             if self._log[k]:
                 column = np.log(np.where(column > 0, column, math.nan))
             column = np.where(np.isfinite(column), column, self._low[k])
             columns.append(np.clip((column - self._middle[k]) / self._spread[k], -CUT, CUT)[:, None])
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(rows), 1))
+
+
+def _siblings(axes: Sequence[tuple[int, Axis]]) -> list[list[int]]:
+    """Columns of choices that are alike, two or more together."""
+    found: dict[object, list[int]] = {}
+    for j, axis in axes:
+        if isinstance(axis.distribution, CategoricalDistribution):
+            found.setdefault((re.sub(r"\d+", "#", axis.name), repr(axis.distribution.choices)), []).append(j)
+    return [columns for columns in found.values() if len(columns) > 1]
 
 
 def refit_at(n: int) -> int:

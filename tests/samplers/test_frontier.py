@@ -120,6 +120,18 @@ def test_known_that_fails_leaves_the_candidate_out(caplog: pytest.LogCaptureFixt
     assert caplog.text.count("too wide") == 1
 
 
+def test_both_ends_of_a_known_objective_are_in_sight() -> None:
+    """The best accuracy costs most; the trials that are spread at first need not come near it."""
+
+    def objective(trial: Any) -> tuple[float, float]:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        return x**6, x
+
+    study = studied(FrontierSampler({0: lambda p: p["x"] ** 6}, seed=0, startup=4, pool=60), 12, objective)
+    assert max(t.params["x"] for t in study.trials[:4]) < 0.6
+    assert max(t.params["x"] for t in study.trials) > 0.95
+
+
 class Slow:
     """The latency, whose exact value costs a call; for pools there is one that is off by up to a tenth."""
 
