@@ -63,6 +63,16 @@ def share_modules() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (str(HERE), os.environ.get("PYTHONPATH", "")) if p)
 
 
+def shown_arguments() -> str:
+    """The command line without paths of this machine."""
+    words, hidden = [], False
+    for word in sys.argv[1:]:
+        if not hidden and word not in ("--data", "--folder") and not word.startswith(("--data=", "--folder=")):
+            words.append(word)
+        hidden = word in ("--data", "--folder")
+    return " ".join(words)
+
+
 def write_section(text: str, name: str) -> None:
     """Replace a benchmark's section of ``docs/benchmarks.md``."""
     file = HERE.parent / "docs" / "benchmarks.md"

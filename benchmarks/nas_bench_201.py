@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from common import machine, write_section
+from common import machine, shown_arguments, write_section
 from optuna.samplers import BaseSampler
 
 from autokd import registry
@@ -190,9 +190,7 @@ def main() -> int:
         *sizes,
         "validation",
     )
-    hidden = {str(options.data), str(options.folder)}
-    shown = " ".join(a for a in sys.argv[1:] if not a.startswith(("--data", "--folder")) and a not in hidden)
-    head = f"Command: `python benchmarks/nas_bench_201.py {shown}`. {machine(time.time())} One thread."
+    head = f"Command: `python benchmarks/nas_bench_201.py {shown_arguments()}`. {machine(time.time())} One thread."
     measure = "Hypervolume ratio to the true front of (latency, CIFAR-100 test accuracy after 200 epochs), mean over"
     spread = f"{len(devices)} devices and {options.seeds} seeds ± standard deviation between seeds."
     spread = spread if options.seeds > 1 else f"{len(devices)} devices; one seed."

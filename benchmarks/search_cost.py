@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common import HERE, LATENCY, machine, share_modules, write_section
+from common import HERE, LATENCY, machine, share_modules, shown_arguments, write_section
 from cost_tables import EARLY, MIDDLE, goal_table, goals, volume_table
 from curves import Run, Student
 from peer_runs import script_done, script_run
@@ -118,7 +118,13 @@ class Benchmark:
         if overrides is None:
             return script_done(self._place(seed), self.options.script_cpu_s) is not None
         there = (self.folder / LEDGER).exists()
-        return there and any(s.name == study_name(name, seed) and s.state == "finished" for s in overview(self._url))
+        done = {s.name: s for s in overview(self._url)} if there else {}
+        found = done.get(study_name(name, seed))
+        return (
+            found is not None
+            and found.state == "finished"
+            and found.plan["config"]["budget"]["cpu_s"] == self.options.cpu_s
+        )
 
     def _place(self, seed: int) -> Path:
         """Of the script's run."""
@@ -224,16 +230,6 @@ def confirm_fronts(study: Study, budget: float) -> None:
         for member, values in confirm(study.plan, study.home, waiting, Bar().tell):
             known[str(member.number)] = values
             study.ledger.set_attr(CONFIRMED_KEY, known)
-
-
-def shown_arguments() -> str:
-    """The command line without paths of this machine."""
-    words, hidden = [], False
-    for word in sys.argv[1:]:
-        if not hidden and word not in ("--data", "--folder") and not word.startswith(("--data=", "--folder=")):
-            words.append(word)
-        hidden = word in ("--data", "--folder")
-    return " ".join(words)
 
 
 def chosen_methods(names: str, ablate: bool) -> dict[str, Mapping[str, Any] | None]:

@@ -53,8 +53,6 @@ async function draw(holder) {
   const colour = (name) => style.getPropertyValue(`--st-${name}`).trim();
   const state = data.figure + data.revision + colour("text-color") + colour("background-color") + colour("font");
   if (holder.state === state) return;
-  const first = holder.state === undefined;
-  holder.state = state;
   holder.style.height = `${data.height}px`;
   const { data: traces, layout } = JSON.parse(data.figure);
   Object.assign(layout, { uirevision: data.revision, autosize: true, clickmode: "event" });
@@ -76,7 +74,9 @@ async function draw(holder) {
     modeBarButtonsToRemove: data.box ? ["lasso2d"] : ["lasso2d", "select2d"],
     modeBarButtonsToAdd: [fullscreen],
   });
-  if (!first) return;
+  holder.state = state;
+  if (holder.listens) return;
+  holder.listens = true;
   holder.sizes.observe(holder);
   listen(holder);
 }

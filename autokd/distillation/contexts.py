@@ -43,20 +43,22 @@ def computing_in(precision: str, model: nn.Module, device: str) -> Iterator[Call
     On a processor grouped convolutions stay float32 in it: in bfloat16 depthwise ones take two to three times as long.
     """
     wanted = precision == "bfloat16"
-    grouped = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
-    apart = grouped if wanted and device == "cpu" else []
-    for layer in apart:
-        layer.forward = partial(_in_float32, layer)  # type: ignore[method-assign]
+    grouped = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) and m.groups > 1]
+    apart = [(m, vars(m).get("forward")) for m in grouped] if wanted and device == "cpu" else []
+    for layer, _ in apart:
+        setattr(layer, "forward", partial(_in_float32, layer.forward))  # noqa: B010
     try:
         yield lambda: torch.autocast(device, torch.bfloat16, enabled=wanted)
     finally:
-        for layer in apart:
-            del layer.forward  # the class's own is there again
+        for layer, own in apart:
+            del layer.forward  # the class's is there again
+            if own is not None:
+                setattr(layer, "forward", own)  # noqa: B010
 
 
-def _in_float32(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+def _in_float32(own: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     with torch.autocast("cpu", enabled=False):
-        return nn.Conv2d.forward(layer, x.float())
+        return own(x.float())
 
 
 @contextmanager

@@ -131,7 +131,12 @@ class Beliefs:
     def _grown(self, fitted: _Fitted, pool: Design, x: np.ndarray) -> Posterior:
         """Always from the measurements of the fit, one by one: rounding does not depend on what is kept."""
         posterior = fitted.posterior
-        if fitted.pool is not pool or posterior is None or len(posterior.inputs) > len(x):
+        # a trial that ended earlier may come to be seen later: then the order is another one
+        if (
+            fitted.pool is not pool
+            or posterior is None
+            or not np.array_equal(posterior.inputs, x[: len(posterior.inputs)])
+        ):
             posterior = Posterior(fitted.kernel, fitted.encoder(pool.rows, pool.facts), x[: fitted.at])
         for new in x[len(posterior.inputs) :]:
             posterior = posterior.add(new)

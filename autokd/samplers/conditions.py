@@ -17,8 +17,8 @@ from autokd.samplers.nni_space import MISSING, Axis
 Params = dict[str, Any]
 Space = Mapping[str, BaseDistribution] | Callable[[Any], Any]
 """All parameters that can occur, or a function that suggests them from a trial, conditions and all."""
-FIRST = 64
-"""Candidates drawn from a function at first, so that rare branches are known too."""
+FIRST = 256
+"""Candidates drawn from a function at first, so that rare branches and the ends of ranges that depend on others are known."""
 THRESHOLDS = 16
 """Of a number, tried in a split."""
 
@@ -31,7 +31,7 @@ class Completion(Protocol):
         ...
 
     def rows(self, axes: Sequence[Axis], wishes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The same for many: ``(n, axes)`` coordinates, NaN where there is no wish, to such of whole candidates."""
+        """The same for many: ``(n, axes)`` coordinates, NaN where there is no wish, to such of at most ``n`` whole candidates."""
         ...
 
 
@@ -83,6 +83,22 @@ def coordinate(axis: Axis, value: Any) -> float:
     if d.log:
         return math.log(value)
     return float(value) if d.step is None else float(round((value - d.low) / d.step))
+
+
+def wider(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+    """A distribution that holds the values of both, where both are numbers of one kind; else the second."""
+    if isinstance(one, FloatDistribution) and isinstance(other, FloatDistribution) and _alike(one, other):
+        return FloatDistribution(min(one.low, other.low), max(one.high, other.high), log=other.log, step=other.step)
+    if isinstance(one, IntDistribution) and isinstance(other, IntDistribution) and _alike(one, other):
+        return IntDistribution(min(one.low, other.low), max(one.high, other.high), log=other.log, step=other.step)
+    return other
+
+
+def _alike(one: FloatDistribution | IntDistribution, other: FloatDistribution | IntDistribution) -> bool:
+    """Whether two ranges hold the same values where they overlap."""
+    apart, step = one.low - other.low, other.step
+    meet = not step or math.isclose(round(apart / step) * step, apart, abs_tol=1e-9 * step)
+    return (one.log, one.step) == (other.log, step) and meet
 
 
 def wish_or_draw(axis: Axis, wishes: Mapping[str, Any], rng: random.Random) -> Any:
@@ -267,23 +283,29 @@ class Asked:
         self.distributions: dict[str, BaseDistribution] = {}
         rng = random.Random(0)
         for _ in range(FIRST):
-            self({}, rng)
+            for name, d in self._ask({}, rng).distributions.items():
+                known = self.distributions.get(name)
+                self.distributions[name] = d if known in (None, d) else wider(known, d)
 
     def __call__(self, wishes: Mapping[str, Any], rng: random.Random) -> Params:
+        return self._ask(wishes, rng).params
+
+    def _ask(self, wishes: Mapping[str, Any], rng: random.Random) -> _Asking:
         asking = _Asking(wishes, rng, self._axes)
         self._suggest(asking)
-        self.distributions.update(asking.distributions)
-        return asking.params
+        return asking
 
     def rows(self, axes: Sequence[Axis], wishes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """See :class:`Completion`: the function is called for each."""
+        """See :class:`Completion`: the function is called for each. One that no row can hold, since it has a parameter or a value
+        that neither the first draws nor a trial had, is left out."""
         chance = random.Random(int(rng.integers(2**63)))
         names = [a.name for a in axes]
         found = []
         for row in wishes.tolist():
             wanted = {n: a.decode(x) for n, a, x in zip(names, axes, row, strict=True) if not math.isnan(x)}
             found.append(self(wanted, chance))
-        return coordinates(axes, found)
+        rows = coordinates(axes, found)
+        return rows[np.invert(np.isnan(rows)).sum(axis=1) == [len(params) for params in found]]
 
 
 class _Asking:

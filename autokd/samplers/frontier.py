@@ -29,6 +29,7 @@ from autokd.samplers.conditions import (
     in_order,
     learnt,
     unseen_choices,
+    wider,
 )
 from autokd.samplers.declared import Declared
 from autokd.samplers.facts import Facts, Pool
@@ -217,7 +218,9 @@ class FrontierSampler(BaseSampler):
         if self._asked is None and started < self.startup // 2:
             return complete(unseen_choices(trials, axes, rng), rng)
         taken = set(keys_of(coordinates(axes, [*(t.params for t in trials), *running])))
-        done, air = (design_of(self._facts.pool(some, whole=False), axes) for some in (seen.params, running))
+        # together: where none is finished, or none in flight, both still have the same columns
+        both = design_of(self._facts.pool([*seen.params, *running], whole=False), axes)
+        done, air = both[: len(seen.params)], both[len(seen.params) :]
         pool, chance, used = self._whole(axes, complete), np.random.default_rng(rng.getrandbits(64)), set(taken)
         drawn = pool is None
         if pool is None:
@@ -324,7 +327,10 @@ class FrontierSampler(BaseSampler):
         return self._grid_design if pool is self._grid else design_of(pool, axes)
 
     def _union(self, trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-        return {**self._space, **(self._asked.distributions if self._asked else {}), **union(trials)}
+        found = {**self._space, **union(trials)}
+        for name, d in self._asked.distributions.items() if self._asked else ():
+            found[name] = wider(d, found[name]) if name in found else d
+        return found
 
     def _running(self, study: Study, trials: Sequence[FrozenTrial], complete: Completion) -> list[Params]:
         """Whole candidates of the trials in flight: what was handed out, or what the ledger says so far."""

@@ -92,13 +92,12 @@ class Ladder:
         if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
             return step
         # the very first root brought what any root would have brought
-        later = [r for r in self.forest.roots()[1:] if r not in self.family_roots_begun()]
-        if not any(r.state == "running" for r in later) and (
-            best is None or best.rate < self._rate_of_roots(later) or self._due(later)
-        ):
+        later = [r for r in self.forest.roots()[1:] if r not in mine]
+        may = self._usual_root() <= left and not any(r.state == "running" for r in later)
+        if may and (best is None or best.rate < self._rate_of_roots(later) or self._due(later)):
             return self._new_root()
-        if best is None:
-            return None
+        if best is None:  # once nothing runs either, a last root ends the budget: nothing else says that it is spent
+            return None if self.forest.running() else self._new_root()
         if best.node is None:
             return Candidate(waiting[0], best.rung)
         return Candidate(best.node.params, best.rung)
@@ -114,7 +113,7 @@ class Ladder:
     def _believe(self, done: Sequence[Node], mine: Sequence[Node]) -> None:
         """Count what runs as if it had given what is expected of it."""
         forecast = Forecast(self.forest)
-        # what a root of the sampler's will be like nobody can tell
+        # what a root of the sampler's will be like nobody can tell, only about what it costs
         likely = [n for n in self.forest.running() if n.rung.kind != "root" or n in mine]
         self.forest.believe([found for n in likely if (found := forecast.of_running(n, done))])
 
@@ -124,15 +123,22 @@ class Ladder:
         if whole is None:
             return math.inf
         spent = sum(n.cpu_s for n in self.forest.nodes.values())
-        return whole - spent - sum(seconds for _, _, seconds in self.forest.believed)
+        mine = self.family_roots_begun()
+        unknown = [n for n in self.forest.running() if n.rung.kind == "root" and n not in mine]
+        return (
+            whole - spent - sum(seconds for _, _, seconds in self.forest.believed) - len(unknown) * self._usual_root()
+        )
+
+    def _usual_root(self) -> float:
+        """CPU seconds of a short training of a root that the sampler proposes, out of all roots so far."""
+        roots = [r for r in self.forest.roots() if r.state == "measured"]
+        return sum(r.per_share * RACE + r.around_s for r in roots) / max(1, len(roots))
 
     def _due(self, later: Sequence[Node]) -> bool:
         """Whether another proposed root would still cost no more than their share."""
-        roots = [r for r in self.forest.roots() if r.state == "measured"]
-        usual = sum(r.per_share * RACE + r.around_s for r in roots) / max(1, len(roots))
         spent, whole = sum(n.cpu_s for n in self.forest.nodes.values()), self.plan.config.budget.cpu_s
         late = whole is not None and spent > (1 - LAST_PART) * whole
-        return not late and sum(r.cpu_s for r in later) + usual <= EXPLORED * spent
+        return not late and sum(r.cpu_s for r in later) + self._usual_root() <= EXPLORED * spent
 
     def _rate_of_roots(self, later: Sequence[Node]) -> float:
         """Hypervolume a CPU second that a root of the sampler's is expected to bring: what the last ones and their ladders did."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import search_cost
-from common import fashion_mnist_study
+from common import fashion_mnist_study, shown_arguments
 from curves import Box
 from support import tiny
 from tasks import HAND_MADE_ROOT, TASKS, Task
@@ -125,7 +125,7 @@ def test_an_ablation_differs_from_its_method_in_one_thing(name: str) -> None:
 def test_the_command_line_is_shown_without_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["x", "--seeds", "3", "--data", "/a", "--folder=/b", "--write"]
     monkeypatch.setattr("sys.argv", words)
-    assert search_cost.shown_arguments() == "--seeds 3 --write"
+    assert shown_arguments() == "--seeds 3 --write"
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from autokd.distillation import checkpoint as disk
 from autokd.distillation import optim, trainer, validation
+from autokd.distillation.contexts import computing_in
 from autokd.distillation.kd import KD
 from autokd.distillation.none import NoTeacher
 from autokd.errors import ConfigError, StageFailure, StorageError
@@ -149,6 +150,21 @@ def test_it_learns_in_bfloat16_and_leaves_float32_weights(digits: Digits) -> Non
     assert dtypes["float32", "plain"] == dtypes["float32", "grouped"] == {torch.float32}
     assert set(seen) == {torch.float32}, "losses are always reckoned in float32"
     assert weights(models["float32"]) != weights(models["bfloat16"])
+
+
+def test_bfloat16_leaves_what_a_grouped_layer_does_to_itself() -> None:
+    class Doubled(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    layer = Doubled(4, 4, 3, groups=4)
+    wrapped = nn.Conv2d(4, 4, 3, groups=4)
+    own = wrapped.forward = lambda x: 3 * nn.Conv2d.forward(wrapped, x)  # type: ignore[method-assign]
+    model, x = nn.Sequential(layer, wrapped), torch.randn(2, 4, 8, 8)
+    wanted = model(x)
+    with computing_in("bfloat16", model, "cpu") as cast, cast():
+        assert torch.equal(model(x), wanted)
+    assert wrapped.forward is own and "forward" not in vars(layer)
 
 
 def test_model_is_left_ready_to_export(digits: Digits) -> None:

@@ -20,7 +20,9 @@ from optuna.trial import TrialState, create_trial
 from autokd.pareto import hypervolume
 from autokd.samplers import FrontierSampler
 from autokd.samplers.candidates import key
+from autokd.samplers.declared import Declared
 from autokd.samplers.frontier import REFINED
+from autokd.space import load_space
 from autokd.testing.samplers import check_sampler
 
 DIRECTIONS = ["minimize", "maximize"]
@@ -154,6 +156,56 @@ def test_pools_are_ranked_roughly_and_the_best_few_exactly() -> None:
         assert trial.params in slow.asked
     plain = studied(FrontierSampler(known={0: latency}, seed=0, pool=100), 30)
     assert volume(study) > 0.97 * volume(plain)
+
+
+class Roughly:
+    """Three features, approximated for pools."""
+
+    def __call__(self, params: Params) -> list[float]:
+        return [1.0, 2.0, float(len(params))]
+
+    def rough(self, pool: Sequence[Params]) -> np.ndarray:
+        return np.array([self(p) for p in pool])
+
+
+def test_several_are_proposed_before_any_is_finished() -> None:
+    space = load_space("mobilenet_28")
+
+    def told() -> FrontierSampler:
+        sampler = FrontierSampler(seed=0, pool=60)
+        sampler.informed(known={0: lambda p: float(p["resolution"])}, features=Roughly(), complete=Declared(space))
+        return sampler
+
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=told())
+    trials = [study.ask() for _ in range(3)]
+    first = [space.suggest(t) for t in trials]
+    assert first[0] != first[1] != first[2]
+    study.sampler = told()  # as after a crash: the others still run
+    fourth = study.ask()
+    assert space.suggest(fourth) not in first
+    for trial in (*trials, fourth):
+        study.tell(trial, (float(trial.params["resolution"]), 0.5))
+    for _ in range(10):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, (float(trial.params["resolution"]), 0.5))
+
+
+def test_ranges_may_depend_on_other_parameters(caplog: pytest.LogCaptureFixture) -> None:
+    def suggest(trial: Any) -> tuple[int, int]:
+        depth = trial.suggest_int("depth", 1, 4)
+        return depth, trial.suggest_int("width", 8, 32 * depth)
+
+    def wide(trial: Any) -> tuple[float, float]:
+        depth, width = suggest(trial)
+        return float(depth), width / 128
+
+    sampler = FrontierSampler({0: lambda p: float(p["depth"] + 0 * p["width"])}, space=suggest, seed=0, pool=80)
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+    study.optimize(wide, n_trials=25)
+    assert "left out" not in caplog.text, "every candidate is whole"
+    assert all(8 <= t.params["width"] <= 32 * t.params["depth"] for t in study.trials)
+    assert max(t.params["width"] for t in study.trials) > 96, "the far end of the widest range is found"
 
 
 def test_features_may_be_exchanged() -> None:
