@@ -281,10 +281,8 @@ def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
 
 def _decoded(value: str) -> dict[str, Any] | None:
     """An attribute's value: JSON text in JSON. Decoding is most of a large study's reading, hence orjson."""
-    for loads in (
-        orjson.loads,
-        json.loads,
-    ):  # the second knows what Python writes and the standard does not: NaN, Infinity
+    # the second knows what Python writes and the standard does not: NaN, Infinity
+    for loads in (orjson.loads, json.loads):
         with suppress(ValueError):
             raw = loads(value)
             raw = loads(raw) if isinstance(raw, str) else raw

@@ -5,8 +5,8 @@
         [--data FOLDER] [--folder FOLDER] [--write]
 
 All methods get the same space, training recipe, teacher and cached outputs; the script of ``peers/`` has the teacher in
-its loop. Teacher and outputs are made once in ``--folder`` and not charged. A search that is finished there is read, not
-repeated. Prints the tables of ``docs/benchmarks.md``; ``--write`` replaces their section there.
+its loop and trains in float32. Teacher and outputs are made once in ``--folder`` and not charged. A search that is finished
+there is read, not repeated. Prints the tables of ``docs/benchmarks.md``; ``--write`` replaces their section there.
 
 On two cores the default takes about three hours: 18 searches of 400 CPU seconds and 3 of 1,560, two trials at a time.
 """

@@ -75,8 +75,6 @@ def scripts() -> list[str]:
     Streamlit's chart, a module that leaves Plotly as ``window.Plotly``, is kept by the browser for ever. The package's own file
     stands in where another version of Streamlit does not.
     """
-    import streamlit
-
-    folder = Path(streamlit.__file__).parent / "static" / "static" / "js"
+    folder = Path(st.__file__).parent / "static" / "static" / "js"
     own = declare_component("plotly", path=Path(plotly.__file__).parent / "package_data").name
     return [*sorted(p.name for p in folder.glob("PlotlyChart.*.js")), f"../../component/{own}/plotly.min.js"]

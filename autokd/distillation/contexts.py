@@ -46,14 +46,14 @@ def computing_in(precision: str, model: nn.Module, device: str) -> Iterator[Call
     grouped = [m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) and m.groups > 1]
     apart = [(m, vars(m).get("forward")) for m in grouped] if wanted and device == "cpu" else []
     for layer, _ in apart:
-        setattr(layer, "forward", partial(_in_float32, layer.forward))  # noqa: B010
+        layer.forward = partial(_in_float32, layer.forward)  # type: ignore[method-assign]
     try:
         yield lambda: torch.autocast(device, torch.bfloat16, enabled=wanted)
     finally:
         for layer, own in apart:
             del layer.forward  # the class's is there again
             if own is not None:
-                setattr(layer, "forward", own)  # noqa: B010
+                layer.forward = own  # type: ignore[method-assign]
 
 
 def _in_float32(own: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:

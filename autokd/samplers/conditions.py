@@ -121,12 +121,6 @@ class _Split:
     yes: _Split | bool
     no: _Split | bool
 
-    def holds(self, x: float) -> bool:
-        """Whether a coordinate, NaN for an inactive parameter, answers yes."""
-        if self.kind == "absent":
-            return math.isnan(x)
-        return x == self.value if self.kind == "equal" else x <= self.value
-
 
 class Learnt:
     """Conditions read from complete trials: for each parameter a decision tree over those suggested before it.
@@ -153,7 +147,7 @@ class Learnt:
         row = [math.nan] * len(self.axes)
         for j, (axis, tree) in enumerate(zip(self.axes, self._trees, strict=True)):
             while isinstance(tree, _Split):
-                tree = tree.yes if tree.holds(row[tree.column]) else tree.no
+                tree = tree.yes if _answers(tree.kind, tree.value, row[tree.column]) else tree.no
             if tree:
                 params[axis.name] = wish_or_draw(axis, wishes, rng)
                 if j in self._asked:
@@ -176,11 +170,11 @@ def _verdicts(tree: _Split | bool, rows: np.ndarray) -> np.ndarray:
     )
 
 
-def _answers(kind: str, value: float, column: np.ndarray) -> np.ndarray:
-    """Whether coordinates, NaN for an inactive parameter, answer a split's question with yes."""
+def _answers(kind: str, value: float, x: Any) -> Any:
+    """Whether a coordinate or an array of them, NaN for an inactive parameter, answers a split's question with yes."""
     if kind == "absent":
-        return np.isnan(column)
-    return column == value if kind == "equal" else column <= value  # NaN compares as False
+        return np.isnan(x)
+    return x == value if kind == "equal" else x <= value  # NaN compares as False
 
 
 def _columns(tree: _Split | bool) -> set[int]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
 from autokd.samplers.candidates import distinct, drawing, key, rows_of
 from autokd.samplers.conditions import Params, coordinates
 from autokd.samplers.declared import Declared
 from autokd.samplers.nni_space import Axis
-from autokd.samplers.surrogate import JITTER, Encoder, Kernel, Prior
+from autokd.samplers.surrogate import Encoder, Kernel, Prior, factor_of
 
 ASKED = 192
 """Candidates that a fit is made from."""
@@ -143,9 +143,7 @@ class _Fit:
         self._kernels: list[tuple[Kernel, Any]] = []
         for y in ((facts - self._middle) / self._spread).T:
             kernel = Kernel.fit(self._inputs, y, EXACT, self._encoder.groups)
-            covariance = kernel.between(self._inputs, self._inputs)
-            covariance[np.diag_indices(len(y))] += kernel.noise + JITTER
-            self._kernels.append((kernel, cho_solve(cho_factor(covariance, lower=True), y).astype(np.float32)))
+            self._kernels.append((kernel, cho_solve((factor_of(kernel, self._inputs), True), y).astype(np.float32)))
         self._measured = self._inputs.astype(np.float32)  # an approximation needs no more, and it is twice as fast
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:

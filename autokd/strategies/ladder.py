@@ -74,8 +74,7 @@ class Ladder:
         if not self.forest.measured():
             if waiting:
                 return Candidate(waiting[0], Rung("root", 1.0))
-            running = any(n.state == "running" for n in self.forest.nodes.values())
-            return None if running else self._new_root()
+            return None if self.forest.running() else self._new_root()
         return self._most_promising(waiting)
 
     def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | None:
@@ -83,7 +82,7 @@ class Ladder:
         mine = self.family_roots_begun()
         done = [r for r in mine if r.state == "measured"]
         self._believe(done, mine)
-        left = self._seconds_left()
+        left = self._seconds_left(mine)
         arms = arms_of(self.forest, self.options, left)
         # what a root brings is told from those before it: one at a time
         if waiting and done and not any(r.state == "running" for r in mine):
@@ -117,17 +116,18 @@ class Ladder:
         likely = [n for n in self.forest.running() if n.rung.kind != "root" or n in mine]
         self.forest.believe([found for n in likely if (found := forecast.of_running(n, done))])
 
-    def _seconds_left(self) -> float:
+    def _spent(self) -> float:
+        """CPU seconds of all rungs that ended."""
+        return sum(n.cpu_s for n in self.forest.nodes.values())
+
+    def _seconds_left(self, mine: Sequence[Node]) -> float:
         """CPU seconds that the budget still has, if it counts them; what runs will take its own."""
         whole = self.plan.config.budget.cpu_s
         if whole is None:
             return math.inf
-        spent = sum(n.cpu_s for n in self.forest.nodes.values())
-        mine = self.family_roots_begun()
-        unknown = [n for n in self.forest.running() if n.rung.kind == "root" and n not in mine]
-        return (
-            whole - spent - sum(seconds for _, _, seconds in self.forest.believed) - len(unknown) * self._usual_root()
-        )
+        proposed = sum(n.rung.kind == "root" and n not in mine for n in self.forest.running())
+        running = sum(seconds for _, _, seconds in self.forest.believed) + proposed * self._usual_root()
+        return whole - self._spent() - running
 
     def _usual_root(self) -> float:
         """CPU seconds of a short training of a root that the sampler proposes, out of all roots so far."""
@@ -136,7 +136,7 @@ class Ladder:
 
     def _due(self, later: Sequence[Node]) -> bool:
         """Whether another proposed root would still cost no more than their share."""
-        spent, whole = sum(n.cpu_s for n in self.forest.nodes.values()), self.plan.config.budget.cpu_s
+        spent, whole = self._spent(), self.plan.config.budget.cpu_s
         late = whole is not None and spent > (1 - LAST_PART) * whole
         return not late and sum(r.cpu_s for r in later) + self._usual_root() <= EXPLORED * spent
 

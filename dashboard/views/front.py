@@ -221,11 +221,10 @@ def front_chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], co
 
     def boxed(numbers: list[int]) -> None:
         best = rows[rows["number"].isin(numbers)]
-        if len(best) < 2:
-            for number in best["number"]:
-                view.choose(number)
-            return
-        view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
+        if len(best) == 1:
+            view.choose(best["number"].iloc[0])
+        elif len(best):
+            view.compare(best.sort_values(y.name, ascending=y.direction == "minimize")["number"].head(4).tolist())
 
     alt = "Every measured student by two measurements; the table below holds the front"
     chart(figure, f"figure {view.name}", HEIGHT, alt, clicked=view.choose, boxed=boxed)
