@@ -43,6 +43,11 @@ GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
 CAUTION = 20.0
 """Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
+LEAP = 3
+"""Of a search that has come to a halt every so many-th proposal is a child of the front whatever the model thinks of it: a model
+that is sure of too much sees nothing left to find, and only what it would not have tried shows it."""
+CHILDREN = 64
+"""Of the front, for such a proposal."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
 
@@ -227,6 +232,10 @@ class FrontierSampler(BaseSampler):
             pool = self._facts.pool(self._drawn(axes, complete, chance, seen, used), rough=True)
         base = seen.reference(self.reference_point, scales, pool.known)
         view = View(seen, scales, axes, running, done, air, base, taken, started, rng)
+        if started >= self.startup and started % LEAP == 0 and seen.stalled(base):
+            leap = self._leap(view, complete, chance, set(taken))
+            if leap is not None:
+                return leap
         best, score = self._best(pool, view)
         if drawn and started >= self.startup and best:
             finer = breeding(coordinates(axes, best), axes, complete, chance)
@@ -245,6 +254,15 @@ class FrontierSampler(BaseSampler):
             return distinct(axes, source, self.pool, used)
         halves = [distinct(axes, s, self.pool // 2, used) for s in (source, breeding(parents, axes, complete, chance))]
         return Candidates(axes, np.concatenate([half.rows for half in halves]))
+
+    def _leap(self, view: View, complete: Completion, chance: np.random.Generator, used: set[bytes]) -> Params | None:
+        """A child of the front that keeps the exact limits, by chance."""
+        source = breeding(coordinates(view.axes, view.seen.best()), view.axes, complete, chance)
+        pool = self._facts.pool(distinct(view.axes, source, CHILDREN, used), rough=True)
+        if not len(pool.params):
+            return None
+        promising = np.flatnonzero(self._score(pool, view) > 0)
+        return pool.params[int(promising[0])] if len(promising) else None
 
     def _first(self, best: list[Params], view: View) -> Params | None:
         """The best of the best candidates, their facts exact."""

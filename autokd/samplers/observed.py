@@ -11,13 +11,17 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from autokd.pareto import non_dominated
+from autokd.pareto import hypervolume, non_dominated
 from autokd.samplers.beliefs import Design
 from autokd.samplers.conditions import Params
 from autokd.samplers.nni_space import Axis
 
 MARGIN = 0.1
 """An inferred reference point lies so far beyond the worst values it is taken from, as a share of their range."""
+LAST = 15
+"""Measurements, and a sixth of all where that is more, that are looked at to see whether a search has come to a halt."""
+LITTLE = 0.005
+"""It has where they enlarged the hypervolume by less than this, relative."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,21 @@ class Observed:
                 reach = np.ptp(among) or np.ptp(rows[:, j] if len(rows) else among) or max(abs(among[0]), 1.0)
                 base[j] = among.min() - MARGIN * reach
         return base
+
+    def stalled(self, base: np.ndarray) -> bool:
+        """Whether the last measurements have enlarged the hypervolume over ``base`` ``(m,)`` by next to nothing."""
+        n = len(self.gains)
+        before = n - max(LAST, n // 6)
+        if before < 1 or not np.isfinite(base).all():
+            return False
+        now = self._volume(n, base)
+        return now - self._volume(before, base) < LITTLE * now
+
+    def _volume(self, count: int, base: np.ndarray) -> float:
+        """Hypervolume of the first so many measurements."""
+        beyond = self.gains[:count][self.feasible[:count]] - base
+        beyond = beyond[(beyond > 0).all(axis=1)]
+        return hypervolume(beyond, [0.0] * len(base), ["maximize"] * len(base)) if len(beyond) else 0.0
 
     def best(self) -> list[Params]:
         """The feasible front; if nothing is feasible, all that was measured."""
