@@ -32,7 +32,7 @@ from fashion_mnist import write_section
 
 from autokd.api import search_plan
 from autokd.compression.fold import fold_residuals
-from autokd.compression.int8_sketch import int8_sketches
+from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.pruning import L1, prune
 from autokd.compression.quantization import quantize
 from autokd.config import from_dict
@@ -151,7 +151,7 @@ def int8_of(
     """Fastest plan sketched over fastest plan quantized, sketch's size over file's, and float32 over int8 in time."""
     short, long = clocks
     with short("int8 graphs"):
-        files = int8_sketches(drawn.model, drawn.types)
+        files = dict(Int8Sketches(drawn.model, drawn.types))
     times = {}
     for plan, content in files.items():
         (folder / "plan.onnx").write_bytes(content)

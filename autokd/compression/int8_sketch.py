@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,44 +26,61 @@ POSITIVE = ("Relu", "Clip")
 KEEPS_SIGN = ("MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Resize", "Reshape")
 
 
-def int8_sketches(model: onnx.ModelProto, types: Mapping[str, int]) -> dict[str, bytes]:
-    """The bytes of every plan's file, alike ones once; as :func:`autokd.compression.quantization.quantize` makes them.
+class Int8Sketches(Mapping[str, bytes]):
+    """The bytes of every plan's file, as :func:`autokd.compression.quantization.quantize` makes them, each when it is asked for.
 
     Their operators and shapes are exact; their sizes are right to some ten bytes a quantized value, since equal zero points share a
-    tensor in a file.
+    tensor in a file. Whoever goes through all has alike ones once, in the order of :func:`autokd.compression.plans.plans`.
 
     Args:
         model: A float32 file with batch norms folded; not changed.
         types: ONNX element type of every value.
-
-    Returns:
-        By plan, in the order of :func:`autokd.compression.plans.plans`; empty where nothing can be quantized.
     """
-    full = {i.name: i for i in model.graph.initializer}
-    attributes = {f"n{i}": node.attribute for i, node in enumerate(model.graph.node)}
-    thin = _thin(model, types).SerializeToString(deterministic=True)
-    found: dict[str, bytes] = {}
-    for plan, content in _quantized(thin, tuple(types.items())):
-        quantized = onnx.load_from_string(content)
-        _widen(quantized.graph, full, attributes)
-        shorten(quantized)
-        metadata = {p.key: p.value for p in model.metadata_props} | {"bits": "8", "quantization_plan": plan}
-        helper.set_model_props(quantized, dict(sorted(metadata.items())))
-        found[plan] = quantized.SerializeToString(deterministic=True)
-    return found
+
+    def __init__(self, model: onnx.ModelProto, types: Mapping[str, int]) -> None:
+        self._full = {i.name: i for i in model.graph.initializer}
+        self._attributes = {f"n{i}": node.attribute for i, node in enumerate(model.graph.node)}
+        self._metadata = {p.key: p.value for p in model.metadata_props} | {"bits": "8"}
+        self._types = tuple(types.items())
+        self._thin = _thin(model, types).SerializeToString(deterministic=True)
+        self._made: dict[str, bytes] = {}
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """Their names, two whose files are alike included; empty where nothing can be quantized."""
+        return _plans(self._thin)
+
+    def __getitem__(self, plan: str) -> bytes:
+        if plan not in self._made:
+            if plan not in self.plans:
+                raise KeyError(plan)
+            quantized = onnx.load_from_string(_quantized(self._thin, self._types, plan))
+            _widen(quantized.graph, self._full, self._attributes)
+            shorten(quantized)
+            helper.set_model_props(quantized, dict(sorted({**self._metadata, "quantization_plan": plan}.items())))
+            self._made[plan] = quantized.SerializeToString(deterministic=True)
+        return self._made[plan]
+
+    def __iter__(self) -> Iterator[str]:
+        first = {_quantized(self._thin, self._types, plan): plan for plan in reversed(self.plans)}
+        return iter(plan for plan in self.plans if plan in first.values())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @functools.lru_cache(maxsize=256)
-def _quantized(thin: bytes, types: tuple[tuple[str, int], ...]) -> tuple[tuple[str, bytes], ...]:
-    """Plans and thin files, alike ones once. Most nets of a search are wired like one before them, only wider or narrower."""
+def _plans(thin: bytes) -> tuple[str, ...]:
+    return tuple(plans(onnx.load_from_string(thin).graph))
+
+
+@functools.lru_cache(maxsize=1024)
+def _quantized(thin: bytes, types: tuple[tuple[str, int], ...], plan: str) -> bytes:
+    """The thin file of a plan. Most nets of a search are wired like one before them, only wider or narrower."""
     model = onnx.load_from_string(thin)
-    observed = _ranges(model, types)
-    found: dict[bytes, str] = {}
-    for plan, nodes in plans(model.graph).items():
-        with quietly():
-            quantized = insert_qdq(model, observed, nodes)
-        found.setdefault(quantized.SerializeToString(deterministic=True), plan)
-    return tuple((plan, content) for content, plan in found.items())
+    with quietly():
+        quantized = insert_qdq(model, _ranges(model, types), plans(model.graph)[plan])
+    return quantized.SerializeToString(deterministic=True)
 
 
 def _thin(model: onnx.ModelProto, types: Mapping[str, int]) -> onnx.ModelProto:

@@ -1,16 +1,16 @@
 """What a candidate costs before it is trained, for as little work as a decision needs.
 
 The candidate is sketched (:mod:`autokd.deployment.sketch`), not exported. What needs no clock refuses first: size, parameters,
-multiply-accumulates. Then a brief timing tells the clear cases apart; only near a limit a longer one follows. Of an int8 candidate,
-whose file is the fastest of several plans, the float32 sketch is timed first: where it is slower than int8 could ever make up for,
-no plan is looked at. A student that cannot be sketched is exported, as it would be after training.
+multiply-accumulates. Then a brief timing tells the clear cases apart; only near a limit a longer one follows. An int8 candidate,
+whose file is the fastest of several plans, is a race (:mod:`autokd.evaluation.int8_race`). A student that cannot be sketched is
+exported, as it would be after training.
 """
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from typing import Any
 from torch import nn
 
 from autokd.compression.fold import absorbs_identity
-from autokd.compression.int8_sketch import int8_sketches
 from autokd.compression.pruning import default_groups, shares, width_left
-from autokd.compression.quantization import TIE
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.costs import static_costs, timed_costs
+from autokd.evaluation.int8_race import Int8Race
 from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.work import Params, clock_profile, exported_costs, ratios
 from autokd.hardware.profile import HardwareProfile
@@ -34,11 +33,6 @@ MARGIN = 0.10
 """A brief timing closer to a limit than this, relative, does not decide."""
 SPREADS = 4
 """Nor one closer than so many of its own spreads."""
-INT8_GAIN = 6.0
-"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and an
-instruction with 8-bit operands does four times the work of one with floats."""
-ORDER = ("no_add", "all_but_stem", "all", "no_depthwise", "linear")
-"""Plans by how often they win."""
 
 
 def screen(
@@ -211,66 +205,51 @@ class Screening:
         if bits == 8:
             return self._int8(drawn)
         found = static_costs(len(drawn.data), drawn.macs, drawn.params)
-        if self._violated(found):
+        if self.violated(found):
             return found
-        file = self._write("float32", drawn.data)
+        file = self.write("float32", drawn.data)
         return found + self._timed(file, self.profiles)
 
     def _int8(self, drawn: Sketch) -> list[Measurement]:
         clock = next(p for p in self.parts.plan.profiles if p.name == clock_profile(self.parts.plan))
         found = static_costs(drawn.params, drawn.macs, drawn.params, bound="a byte a parameter")
-        if self._above(found):
+        if self.above(found):
             return found
-        if self._limits_of("latency_ms", clock):
-            first = self._brief(self._write("float32", drawn.data), clock, INT8_GAIN)
-            bound = _divided(first, INT8_GAIN)
-            if self._above([bound]) and self._clearly(False, bound):
+        race = Int8Race(self, drawn, clock)
+        size_open = False
+        if not self.profiles or any(c.name == "size_bytes" for c in self.limits):
+            smallest, largest = race.sizes()
+            if self.above(smallest):
+                return smallest
+            size_open = self.violated(smallest) or self.violated(largest)
+            if not self.profiles and not size_open:
+                return smallest
+        if self.limits_of("latency_ms", clock):
+            bound = race.bound()
+            if bound is not None:
                 return [*found, bound]
-        with self.parts.pace():
-            files = _plans(drawn)
-        files = {self.only: files[self.only]} if self.only in files else files
-        smallest = min(files, key=lambda plan: len(files[plan]))
-        found = static_costs(len(files[smallest]), drawn.macs, drawn.params, plan=smallest)
-        if self._above(found):
-            return found
-        largest = static_costs(max(map(len, files.values())), drawn.macs, drawn.params)
-        size_open = self._violated(found) or self._violated(largest)
-        if not self.profiles and not size_open:
-            return found
-        timings = self._race(files, clock, stop=not size_open and not self.whole)
-        limit = min(m.value for m in timings.values()) * TIE
-        best = min((plan for plan in timings if timings[plan].value <= limit), key=lambda plan: len(files[plan]))
-        found = static_costs(len(files[best]), drawn.macs, drawn.params, plan=best)
-        if self._violated(found):
+        plan, brief = race.fastest(stop=not size_open and not self.whole)
+        found = static_costs(len(race.file(plan)), drawn.macs, drawn.params, plan=plan)
+        if self.violated(found):
             return found
         others = [p for p in self.profiles if p.name != clock.name]
-        own = self._settled(self.folder / f"{best}.onnx", clock, timings[best], plan=best)
-        if self._violated(own):
+        own = self._settled(self.folder / f"{plan}.onnx", clock, brief, plan=plan)
+        if self.violated(own):
             return found + own
-        return found + own + self._timed(self.folder / f"{best}.onnx", others, plan=best)
-
-    def _race(self, files: Mapping[str, bytes], clock: HardwareProfile, stop: bool) -> dict[str, Measurement]:
-        """Brief timings by plan; with limits, and if allowed, no further than the first plan that clearly meets them."""
-        timings: dict[str, Measurement] = {}
-        limited = bool(self._limits_of("latency_ms", clock))
-        for plan in sorted(files, key=ORDER.index):
-            timings[plan] = self._brief(self._write(plan, files[plan]), clock)
-            if stop and limited and self._clearly(True, timings[plan]):
-                break
-        return timings
+        return found + own + self._timed(self.folder / f"{plan}.onnx", others, plan=plan)
 
     def _timed(self, file: Path, profiles: Sequence[HardwareProfile], **extra: Any) -> list[Measurement]:
         """Profile after profile, up to the first violation."""
         found: list[Measurement] = []
         for profile in profiles:
-            found += self._settled(file, profile, self._brief(file, profile), **extra)
-            if self._violated(found):
+            found += self._settled(file, profile, self.brief(file, profile), **extra)
+            if self.violated(found):
                 break
         return found
 
-    def _brief(self, file: Path, profile: HardwareProfile, gain: float = 1.0) -> Measurement:
-        """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
-        tops = [c.limit * gain for c in self._limits_of("latency_ms", profile) if c.op in ("<", "<=")]
+    def brief(self, file: Path, profile: HardwareProfile) -> Measurement:
+        """A timing that ends even earlier where the file is far above a limit."""
+        tops = [c.limit for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
         above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
         timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms)
         return timed_costs(timed, profile, timing="brief")[0]
@@ -281,20 +260,20 @@ class Screening:
         plan = self.parts.plan
         named = {(c.metric, c.profile) for c in plan.constraints}
         remembers = memory in named | ({(o.metric, o.profile) for o in plan.objectives} if self.whole else set())
-        near = bool(self._limits_of("latency_ms", profile)) and not (
-            self._clearly(True, brief) or self._clearly(False, brief)
+        near = bool(self.limits_of("latency_ms", profile)) and not (
+            self.clearly(True, brief) or self.clearly(False, brief)
         )
-        if self.quick or near or (remembers and not self._clearly(False, brief)):
+        if self.quick or near or (remembers and not self.clearly(False, brief)):
             timed = self.parts.meter.measure(file, profile.name, quick=True)
             return timed_costs(timed, profile, timing="quick", **extra)
         return [
             Measurement(brief.metric, brief.value, brief.unit, brief.profile, brief.spread, {**brief.extra, **extra})
         ]
 
-    def _limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:
+    def limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:
         return [c for c in self.limits if c.metric == metric and c.profile == profile.name]
 
-    def _clearly(self, holds: bool, measured: Measurement) -> bool:
+    def clearly(self, holds: bool, measured: Measurement) -> bool:
         """Whether every limit on it is met, or some limit is not, whatever a longer timing would say."""
         margin = max(MARGIN, SPREADS * (measured.spread or 0.0))
         ends = (measured.value * (1 - margin), measured.value * (1 + margin))
@@ -303,32 +282,16 @@ class Screening:
             return all(c.holds(value) for c in limits for value in ends)
         return any(not c.holds(ends[0]) and not c.holds(ends[1]) for c in limits)
 
-    def _violated(self, found: Sequence[Measurement]) -> bool:
+    def violated(self, found: Sequence[Measurement]) -> bool:
         values = {m.name: m.value for m in found}
         return any(not c.holds(values[c.name]) for c in self.limits if c.name in values)
 
-    def _above(self, bounds: Sequence[Measurement]) -> bool:
+    def above(self, bounds: Sequence[Measurement]) -> bool:
         """Whether even a value that the truth can only exceed is above a limit."""
         values = {m.name: m.value for m in bounds}
         return any(c.op in ("<", "<=") and not c.holds(values[c.name]) for c in self.limits if c.name in values)
 
-    def _write(self, name: str, data: bytes) -> Path:
+    def write(self, name: str, data: bytes) -> Path:
         file = self.folder / f"{name}.onnx"
         file.write_bytes(data)
         return file
-
-
-def _plans(drawn: Sketch) -> dict[str, bytes]:
-    try:
-        found = int8_sketches(drawn.model, drawn.types)
-    except Exception as error:  # the runtime's quantizer raises whatever comes
-        raise CannotSketch(f"{type(error).__name__}: {error}") from error
-    if not found:
-        raise CannotSketch("nothing to quantize")  # the long way says so in its own words
-    return found
-
-
-def _divided(measured: Measurement, gain: float) -> Measurement:
-    """A latency that no int8 file of the net goes below."""
-    extra = {**measured.extra, "timing": "bound", "float32_ms": measured.value, "gain": gain}
-    return Measurement(measured.metric, measured.value / gain, measured.unit, measured.profile, measured.spread, extra)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from autokd import registry
 from autokd.compression import quantization
 from autokd.compression.fold import absorbs_identity, fold_residuals
-from autokd.compression.int8_sketch import int8_sketches
+from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.pruning import L1, default_groups, prune, shares, width_left
 from autokd.deployment.export import export
 from autokd.deployment.inspect import inspect
@@ -232,7 +232,7 @@ def test_int8_sketches_are_the_quantized_files_but_for_their_numbers(tmp_path: P
     spec = SPECS[kind]
     drawn = sketched(outline(family, params, spec), spec, ratios)
     before = drawn.model.SerializeToString(deterministic=True)
-    found = int8_sketches(drawn.model, drawn.types)
+    found = Int8Sketches(drawn.model, drawn.types)
     assert drawn.model.SerializeToString(deterministic=True) == before
     torch.manual_seed(0)
     real = RawInput(family_builder(family)(dict(params), spec, len(CLASSES)), spec)
@@ -260,7 +260,7 @@ def without_numbers(facts: dict[str, Any]) -> dict[str, Any]:
 def test_int8_sketches_run(tmp_path: Path) -> None:
     spec = SPECS["rgb32"]
     drawn = sketched(outline("mobilenet", {"block_2": "inverted"}, spec), spec)
-    found = int8_sketches(drawn.model, drawn.types)
+    found = Int8Sketches(drawn.model, drawn.types)
     assert len(found) >= 4
     for plan, data in found.items():
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

@@ -13,15 +13,17 @@ import pytest
 import torch
 from torch import nn
 
+from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.shrinking import shrink_to
 from autokd.config import from_dict
 from autokd.evaluation import parts as parts_module
-from autokd.evaluation import screening, work
+from autokd.evaluation import work
+from autokd.evaluation.int8_race import GAINS, INT8_GAIN, ORDER
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.preflight import screen_one, set_up_untaught
 from autokd.evaluation.prepare import load_data
-from autokd.evaluation.screening import INT8_GAIN, MARGIN, draw, known_limits, limited_profiles, screen, sketch_costs
+from autokd.evaluation.screening import MARGIN, draw, known_limits, limited_profiles, screen, sketch_costs
 from autokd.evaluation.stages import TrialDir
 from autokd.objectives import Constraint
 from autokd.plan import make_plan
@@ -219,14 +221,37 @@ def test_int8_is_refused_by_the_float_file_where_no_plan_could_help(scripted: An
     assert found[LATENCY].extra["float32_ms"] == 2 * INT8_GAIN
 
 
+@pytest.mark.parametrize("plans", [1, 2, 3])
+def test_int8_is_refused_where_the_plans_to_come_could_not_help(
+    scripted: Any, plans: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    build = Int8Sketches.__getitem__
+    monkeypatch.setattr(Int8Sketches, "__getitem__", lambda self, plan: made.append(plan) or build(self, plan))  # type: ignore[func-returns-value]
+    ms = (GAINS[plans - 1] + GAINS[plans]) / 2 * (1 + MARGIN)
+    parts, meter = scripted({"*": ms})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    assert [name for name, _, _ in meter.calls] == ["float32", *ORDER[:plans]]
+    assert set(made) == set(ORDER[:plans])
+    assert found[LATENCY].value == pytest.approx(ms / GAINS[plans])
+    assert found[LATENCY].extra["timing"] == "bound"
+    assert found[LATENCY].extra["gain"] == GAINS[plans]
+
+
 def test_int8_is_refused_when_every_plan_is_too_slow(scripted: Any) -> None:
-    parts, meter = scripted({"*": 3.0, "float32": INT8_GAIN / 2, "all": 2.0})
+    parts, meter = scripted({"*": 1.17, "float32": 1.5, "all": 1.15})
     found = screened(parts, ["latency_ms <= 1"], bits=8)
     plans = [name for name, _, _ in meter.calls[1:]]
     assert len(plans) >= 3
     assert set(meter.kinds) == {"brief"}
-    assert found[LATENCY].value == 2.0
+    assert found[LATENCY].value == 1.15
     assert found[LATENCY].extra["plan"] == found["size_bytes"].extra["plan"] == "all"
+
+
+def test_a_limit_on_int8_that_the_float_file_meets_is_still_raced(scripted: Any) -> None:
+    parts, _ = scripted({"*": 3.0, "float32": 0.5, "no_add": 0.4})
+    found = screened(parts, ["latency_ms <= 1"], bits=8)
+    assert found[LATENCY].value == 0.4
 
 
 def test_int8_passes_with_the_first_plan_that_is_fast(scripted: Any) -> None:
@@ -246,7 +271,8 @@ def test_int8_near_a_limit_is_timed_again_once(scripted: Any) -> None:
 
 def test_an_open_size_is_that_of_the_fastest_plan(scripted: Any) -> None:
     parts, _ = scripted({"*": 3.0, "linear": 1.0})
-    sizes = {p: len(d) for p, d in screening._plans(draw(parts, parts.outline("mobilenet", SHAPE), {})).items()}
+    drawn = draw(parts, parts.outline("mobilenet", SHAPE), {})
+    sizes = {plan: len(content) for plan, content in Int8Sketches(drawn.model, drawn.types).items()}
     limit = (sizes["all"] + sizes["linear"]) // 2  # the classifier alone saves less
     found = screened(parts, [f"size_bytes <= {limit}"], bits=8)
     assert found["size_bytes"].value == sizes["linear"] > limit
@@ -298,7 +324,7 @@ def exported_parameters(model: nn.Module) -> Iterator[torch.Tensor]:
 def test_variants_of_int8_are_the_fastest_plan(real: Parts) -> None:
     found = sketch_costs(real, SHAPE, bits=8)
     assert found["size_bytes"].value < sketch_costs(real, SHAPE, profiles=[])["size_bytes"].value
-    assert found[LATENCY].extra["plan"] in screening.ORDER
+    assert found[LATENCY].extra["plan"] in ORDER
     assert found[LATENCY].extra["timing"] == "brief"
 
 

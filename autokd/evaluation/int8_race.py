@@ -1,0 +1,126 @@
+"""The fastest of an int8 candidate's files, of which no more are made and timed than the limits need.
+
+The float32 sketch is timed first, then one plan after another: where what was timed is slower than the plans to come could ever
+make up for, they are not made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.quantization import TIE
+from autokd.deployment.sketch import CannotSketch, Sketch
+from autokd.evaluation.costs import static_costs
+from autokd.hardware.profile import HardwareProfile
+from autokd.trial import Measurement
+
+if TYPE_CHECKING:
+    from autokd.evaluation.screening import Screening
+
+INT8_GAIN = 6.0
+"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and an
+instruction with 8-bit operands does four times the work of one with floats."""
+ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
+"""Plans by how often they win."""
+GAINS = (INT8_GAIN, 1.75, 1.35, 1.2, 1.1)
+"""No other plan is so many times faster than the fastest of float32 and the first plans of ``ORDER``: none of them, one, two and so
+on. Of 120 nets of two spaces the most was 3.2, 1.34, 1.12 and 1.02."""
+
+
+@dataclass
+class Int8Race:
+    """The plans of one sketch.
+
+    Args:
+        screening: Times, writes and knows the limits.
+        drawn: The float32 sketch.
+        clock: The profile on which plans are compared.
+
+    Raises:
+        CannotSketch: The runtime's quantizer refuses the sketch, or finds nothing to quantize; later calls may find so too.
+    """
+
+    screening: Screening
+    drawn: Sketch
+    clock: HardwareProfile
+    timings: dict[str, Measurement] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with self._quantizing():
+            self._files = Int8Sketches(self.drawn.model, self.drawn.types)
+            names = self._files.plans
+        if not names:
+            raise CannotSketch("nothing to quantize")  # the long way says so in its own words
+        only = self.screening.only
+        self.order = [only] if only in names else sorted(names, key=ORDER.index)
+
+    def file(self, plan: str) -> bytes:
+        """A plan's file."""
+        with self._quantizing():
+            return self._files[plan]
+
+    def sizes(self) -> tuple[list[Measurement], list[Measurement]]:
+        """What needs no clock, of the smallest and of the largest plan's file."""
+        sizes = {plan: len(self.file(plan)) for plan in self.order}
+        small, large = (choose(sizes, key=sizes.__getitem__) for choose in (min, max))
+        macs, params = self.drawn.macs, self.drawn.params
+        return static_costs(sizes[small], macs, params, plan=small), static_costs(
+            sizes[large], macs, params, plan=large
+        )
+
+    def bound(self) -> Measurement | None:
+        """A latency that no plan goes below and that is clearly above a limit; ``None`` where no such thing is found."""
+        judge = self.screening
+        first = fastest = judge.brief(judge.write("float32", self.drawn.data), self.clock)
+        for plan, gain in zip((None, *self.order[:-1]), GAINS, strict=False):  # behind the last nothing is open
+            if plan is not None:
+                timed = self._time(plan)
+                if judge.clearly(True, timed):
+                    return None
+                fastest = min(fastest, timed, key=lambda m: m.value)
+            bound = _divided(fastest, gain, first)
+            if judge.above([bound]) and judge.clearly(False, bound):
+                return bound
+        return None
+
+    def fastest(self, stop: bool) -> tuple[str, Measurement]:
+        """The fastest plan, the smaller one where two are about as fast, and its brief timing.
+
+        Args:
+            stop: Go no further than to the first plan that clearly meets the limits, where there are any.
+        """
+        limited = bool(self.screening.limits_of("latency_ms", self.clock))
+        for plan in self.order:
+            timed = self._time(plan)
+            if stop and limited and self.screening.clearly(True, timed):
+                break
+        most = min(m.value for m in self.timings.values()) * TIE
+        best = min((p for p, m in self.timings.items() if m.value <= most), key=lambda p: len(self.file(p)))
+        return best, self.timings[best]
+
+    def _time(self, plan: str) -> Measurement:
+        if plan not in self.timings:
+            self.timings[plan] = self.screening.brief(self._written(plan), self.clock)
+        return self.timings[plan]
+
+    def _written(self, plan: str) -> Path:
+        return self.screening.write(plan, self.file(plan))
+
+    @contextlib.contextmanager
+    def _quantizing(self) -> Iterator[None]:
+        with self.screening.parts.pace():
+            try:
+                yield
+            except Exception as error:  # the quantizer raises whatever comes
+                raise CannotSketch(f"{type(error).__name__}: {error}") from error
+
+
+def _divided(measured: Measurement, gain: float, first: Measurement) -> Measurement:
+    """A latency that no int8 file of the net goes below; ``first`` is its float32 file's."""
+    extra = {**measured.extra, "timing": "bound", "float32_ms": first.value, "gain": gain}
+    return Measurement(measured.metric, measured.value / gain, measured.unit, measured.profile, measured.spread, extra)
