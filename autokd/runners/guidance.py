@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
-from autokd.objectives import Constraint, Objective
+from autokd.ledger import record_of
+from autokd.objectives import Constraint, Objective, least_useful
 from autokd.outlook import empty_gate, show
 from autokd.plan import Plan
 from autokd.samplers import FrontierSampler
@@ -28,7 +31,8 @@ class Guidance:
     Parameters, multiply-accumulates and, where nothing is quantized, the file's size follow from a candidate's sketch: as
     objectives and constraints they are known, not modelled. Their logarithms are features of everything else. Latency is not
     among what is known: timing a sketch takes 40 to 200 ms, and a pool has hundreds. The sampler's own model of it, from
-    timed trials over these features, comes within a few percent.
+    timed trials over these features, comes within a few percent. What a trial takes is modelled too, from the CPU seconds of
+    the finished ones, and what counts is the improvement per second.
 
     Args:
         plan: The plan.
@@ -41,9 +45,17 @@ class Guidance:
         self.gate = empty_gate(plan.objectives)
         self._informed: FrontierSampler | None = None
         self._features: Features | None = None
+        self._seconds: dict[int, float | None] = {}
+        self._best: dict[str, float] = {}
+        self._measures = False
 
     def observe(self, record: TrialRecord) -> None:
         """A measured student."""
+        if not record.violations:
+            for objective in self.plan.objectives:
+                value = record.value(objective.name)
+                if objective.scale == "linear" and objective.direction == "maximize" and value is not None:
+                    self._best[objective.name] = max(value, self._best.get(objective.name, -math.inf))
         show(self.gate, self.plan.objectives, record)
 
     def inform(self, sampler: BaseSampler) -> None:
@@ -56,12 +68,29 @@ class Guidance:
         if self._features is not None and self._features.proxy != self.gate.informative:
             changed = replace(self._features, proxy=self.gate.informative)
             self._features = sampler.features = changed
+        if self._measures:
+            sampler.reference_point = self._useful()
+
+    def _useful(self) -> list[float] | None:
+        """The reference point, but for qualities that nobody stated: of them no better than a student that is of use."""
+        if self.reference_point is None:
+            return None
+        stated = self.plan.config.reference_point
+        return [
+            least_useful(self._best[o.name], value) if o.name in self._best and o.name not in stated else value
+            for o, value in zip(self.plan.objectives, self.reference_point, strict=True)
+        ]
 
     def _begin(self, sampler: FrontierSampler) -> None:
         from autokd.evaluation.free_facts import Features
 
         plan = self.plan
-        measure: dict[str, Any] = {"scales": plan.scales, "reference_point": self.reference_point}
+        self._measures = sampler.reference_point is None
+        measure: dict[str, Any] = {
+            "scales": plan.scales,
+            "reference_point": self.reference_point,
+            "spent": self._spent,
+        }
         if any(p.when for p in plan.space.parameters):
             measure["complete"] = Declared(plan.space)
         facts = self._facts()
@@ -72,6 +101,13 @@ class Guidance:
         sampler.informed(known=self._known(facts), features=features, **measure)
         own = sampler.features is not features  # a person's sampler may have its own
         self._features = None if own else features
+
+    def _spent(self, trial: FrozenTrial) -> float | None:
+        """CPU seconds of a finished trial."""
+        if trial.number not in self._seconds:
+            record = record_of(trial)
+            self._seconds[trial.number] = None if record is None else record.cpu_s
+        return self._seconds[trial.number]
 
     def _facts(self) -> Interpolated | None:
         """The free facts; ``None`` before the study is prepared, and for a family that cannot be sketched."""

@@ -35,7 +35,7 @@ from autokd.samplers.declared import Declared
 from autokd.samplers.facts import Facts, Pool
 from autokd.samplers.history import union
 from autokd.samplers.nni_space import Axis
-from autokd.samplers.observed import Observed, View, scales_of
+from autokd.samplers.observed import Observed, Spent, View, scales_of
 from autokd.samplers.surrogate import clipped, winsorised
 from autokd.samplers.threads import one_thread
 
@@ -43,11 +43,17 @@ GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
 CAUTION = 20.0
 """Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
+STARTUP = 6
+"""Of the sampler by name: where a search has twenty trials, ten that fill the space take most of its time."""
 LEAP = 3
 """Of a search that has come to a halt every so many-th proposal is a child of the front whatever the model thinks of it: a model
 that is sure of too much sees nothing left to find, and only what it would not have tried shows it."""
 CHILDREN = 64
 """Of the front, for such a proposal."""
+EFFORT = "log seconds"
+"""What the model of a trial's cost is kept under, beside objectives and constraints."""
+TOLD = 4
+"""Trials whose seconds must be known before a candidate's are expected."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
 
@@ -85,6 +91,8 @@ class FrontierSampler(BaseSampler):
             pools (:class:`autokd.samplers.facts.HasRough`); then only the best candidates are asked exactly.
         features: Further free facts: from the parameters to a one-dimensional array, always of one length.
         cost: Expected seconds of a trial from its parameters: the improvement per second is maximised then.
+        spent: From a finished trial to the seconds that it took (``None``: not known), such as
+            :func:`autokd.samplers.frontier.duration`: without ``cost`` they are modelled like an objective.
         space: All parameters, or a function that suggests them from a trial; ``None`` learns them.
         reference_point: Values, one an objective, that a candidate must better to count; ``None``, or ``None`` in a
             place, infers it: see :meth:`autokd.samplers.observed.Observed.reference`.
@@ -106,6 +114,7 @@ class FrontierSampler(BaseSampler):
         *,
         features: Callable[[Params], Any] | None = None,
         cost: Callable[[Params], float] | None = None,
+        spent: Spent | None = None,
         space: Space | None = None,
         reference_point: Sequence[float | None] | None = None,
         scales: Sequence[str] | None = None,
@@ -113,7 +122,7 @@ class FrontierSampler(BaseSampler):
         pool: int = 1000,
         seed: int | None = None,
     ) -> None:
-        self._features, self.cost = features, cost
+        self._features, self.cost, self.spent = features, cost, spent
         self.known = known or {}
         self.reference_point = reference_point
         self.scales = scales
@@ -161,6 +170,7 @@ class FrontierSampler(BaseSampler):
         *,
         known: Mapping[int | str, Callable[[Params], float]] | None = None,
         features: Callable[[Params], Any] | None = None,
+        spent: Spent | None = None,
         complete: Declared | None = None,
         scales: Sequence[str] | None = None,
         reference_point: Sequence[float | None] | None = None,
@@ -172,6 +182,7 @@ class FrontierSampler(BaseSampler):
         if self._features is None:
             self._features = features
         self.known = {**(known or {}), **self._known}
+        self.spent = self.spent or spent
         self._asked = self._asked or complete
         self.scales = self.scales or scales
         self.reference_point = self.reference_point or reference_point
@@ -217,7 +228,7 @@ class FrontierSampler(BaseSampler):
         complete: Completion = self._asked or learnt(trials, axes)
         running = self._running(study, trials, complete)
         scales = scales_of(study.directions, self.scales, self.reference_point, self._known)
-        seen = Observed.read(trials, scales)
+        seen = Observed.read(trials, scales, None if self.cost else self.spent)
         started = len(seen.params) + len(running)
         # Conditions that no trial has shown may be missing yet, so `known` must not see these candidates.
         if self._asked is None and started < self.startup // 2:
@@ -325,7 +336,12 @@ class FrontierSampler(BaseSampler):
                     name, view.axes, done[rows], amounts[rows], air, design, keep=keep, tamed=clipped
                 )
                 score = score * ndtr(-mean / deviation)
-        return score / np.maximum(pool.cost, 1e-12)
+        rows = np.isfinite(seen.effort)
+        if rows.sum() < TOLD:
+            return score / np.maximum(pool.cost, 1e-12)
+        effort, _, _ = self._beliefs.expect(EFFORT, view.axes, done[rows], seen.effort[rows], air, design, keep=keep)
+        low, high = np.quantile(seen.effort[rows], [0.0, 1.0])
+        return score / np.exp(np.clip(effort, low - 1.0, high + 1.0))
 
     # ----------------------------------------------------------------------------------------- what it looks at
 
@@ -366,9 +382,14 @@ class FrontierSampler(BaseSampler):
         return random.Random(f"{self._seed} {number} {purpose}")
 
 
+def duration(trial: FrozenTrial) -> float | None:
+    """Seconds between a trial's start and its end."""
+    return trial.duration.total_seconds() if trial.duration is not None else None
+
+
 def frontier(seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
     """Bayesian optimisation of the hypervolume: free objectives are exact, the others modelled by Gaussian processes."""
-    return FrontierSampler(space=space, seed=seed)
+    return FrontierSampler(space=space, seed=seed, startup=STARTUP)
 
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from autokd.samplers.beliefs import Design
 from autokd.samplers.conditions import Params
 from autokd.samplers.nni_space import Axis
 
+Spent = Callable[[FrozenTrial], float | None]
+"""From a finished trial to the seconds that it took."""
 MARGIN = 0.1
 """An inferred reference point lies so far beyond the worst values it is taken from, as a share of their range."""
 LAST = 15
@@ -82,27 +84,33 @@ class Observed:
         gains: ``(n, m)`` by :class:`Scale`; NaN where an objective was not measured or is infinite on the good side.
         violations: ``(n,)`` for each constraint, NaN where it was not set; above 0 is violated.
         feasible: ``(n,) bool``: measured, and no constraint violated.
+        effort: ``(n,)`` natural logarithms of the seconds they took; NaN where that is not known.
     """
 
     params: list[Params]
     gains: np.ndarray
     violations: dict[str, np.ndarray]
     feasible: np.ndarray
+    effort: np.ndarray
 
     @classmethod
-    def read(cls, trials: Sequence[FrozenTrial], scales: Sequence[Scale]) -> Observed:
+    def read(cls, trials: Sequence[FrozenTrial], scales: Sequence[Scale], spent: Spent | None = None) -> Observed:
         """Completed trials and pruned ones; failed ones tell nothing but that they were tried.
 
-        A pruned trial has no values, only what it violates.
+        A pruned trial has no values, only what it violates. What it took says nothing of what a whole one takes.
         """
         done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         done.sort(key=lambda t: (t.datetime_complete is None, t.datetime_complete, t.number))
         gains = np.full((len(done), len(scales)), math.nan)
+        effort = np.full(len(done), math.nan)
         names = sorted({name for t in done for name in t.constraints})
         violations = {name: np.full(len(done), math.nan) for name in names}
         for i, trial in enumerate(done):
             if trial.state is TrialState.COMPLETE:
                 gains[i] = trial.values
+                seconds = None if spent is None else spent(trial)
+                if seconds is not None and 0 < seconds < math.inf:
+                    effort[i] = math.log(seconds)
             for name, amount in trial.constraints.items():
                 violations[name][i] = amount
         for j, scale in enumerate(scales):
@@ -110,7 +118,7 @@ class Observed:
         feasible = np.isfinite(gains).all(axis=1)
         for amounts in violations.values():
             feasible &= ~(amounts > 0)
-        return cls([dict(t.params) for t in done], gains, violations, feasible)
+        return cls([dict(t.params) for t in done], gains, violations, feasible, effort)
 
     def reference(
         self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Mapping[int | str, np.ndarray]

@@ -8,16 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autokd.lineage import Lineage, Worth
-from autokd.objectives import Objective
+from autokd.objectives import Objective, least_useful
 from autokd.pareto import hypervolume, non_dominated
 from autokd.trial import Origin, Outcome, ParamValue, Rung, Stage, TrialRecord
-
-USELESS = 2.5
-"""A student with so many times the errors of the best one is worth nothing, where the study does not say what is."""
-
-FEWEST_ERRORS = 0.02
-"""Fewer count as so many: of a best student without any, every other one would be useless."""
-
 
 Values = tuple[float, ...]
 """One number an objective."""
@@ -174,9 +167,7 @@ class Forest:
     def least_quality(self, reference: float) -> float:
         """The quality below which a student is worth nothing, in the objective's own sign."""
         best = max((n.quality for n in self.measured()), default=-np.inf)
-        if self.stated or not 0 <= best <= 1:
-            return reference
-        return self.sign * max(self.sign * reference, 1 - USELESS * max(1 - best, FEWEST_ERRORS))
+        return reference if self.stated else self.sign * least_useful(best, self.sign * reference)
 
     def running(self) -> list[Node]:
         return [n for n in self.nodes.values() if n.state == "running"]

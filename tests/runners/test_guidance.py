@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from autokd.runners.guidance import Guidance
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.study import Study
-from autokd.trial import Measurement, Outcome, Stage, TrialRecord
+from autokd.trial import RECORD_KEY, Measurement, Outcome, Stage, StageRecord, TrialRecord, Violation
 
 GOALS = {
     "space": "digits",
@@ -123,6 +124,46 @@ def test_what_the_makers_of_a_sampler_said_stays(home: Path) -> None:
     assert own.known[2]({}) == 7.0 and "params <= 3000" in own.known
     assert own.features is not None and own.features({}) == [1.0]
     assert own.reference_point == [0, 0, 0]
+    guidance = Guidance(planned(), home, REFERENCE)
+    guidance.observe(measured(5e3, 0.9, 0.01))
+    guidance.inform(own)
+    assert own.reference_point == [0, 0, 0]
+
+
+def test_students_with_many_times_the_errors_of_the_best_one_count_for_nothing(home: Path) -> None:
+    """Unless the study says what does: its hypervolume begins at chance, where a fast student that guesses is worth a lot."""
+    references = {}
+    for stated in ({}, {"accuracy": 0.1}):
+        plan = planned(reference_point=stated)
+        sampler = make_sampler(plan, 0)
+        assert isinstance(sampler, FrontierSampler)
+        guidance = Guidance(plan, home, REFERENCE)
+        guidance.inform(sampler)
+        assert sampler.reference_point == REFERENCE
+        guidance.observe(measured(5e3, 0.9, 0.01))
+        guidance.observe(measured(5e3, 0.8, 0.01))
+        refused = Violation("params <= 3000", 9000.0, 6000.0)
+        guidance.observe(replace(measured(5e3, 0.99, 0.01), violations=(refused,)))
+        guidance.inform(sampler)
+        assert sampler.reference_point is not None
+        references[bool(stated)] = sampler.reference_point
+    assert references[True] == REFERENCE
+    assert references[False] == pytest.approx([0.75, *REFERENCE[1:]])
+
+
+def test_what_trials_took_is_told(home: Path) -> None:
+    plan = planned()
+    sampler = make_sampler(plan, 0)
+    assert isinstance(sampler, FrontierSampler)
+    Guidance(plan, home, REFERENCE).inform(sampler)
+    assert sampler.spent is not None
+    record = replace(measured(5e3, 0.5, 0.01), stages=(StageRecord(Stage.DISTILL, "k", 9.0, cpu_s=7.5),))
+    attrs = {RECORD_KEY: record.to_json()}
+    trial = optuna.trial.create_trial(values=[0.5, 0.01, 5e3], user_attrs=attrs)
+    assert sampler.spent(trial) == 7.5
+    strange = optuna.trial.create_trial(values=[0.5, 0.01, 5e3])
+    strange.number = 1
+    assert sampler.spent(strange) is None
 
 
 def test_other_samplers_are_left_alone(home: Path) -> None:

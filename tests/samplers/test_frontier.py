@@ -21,7 +21,7 @@ from autokd.pareto import hypervolume
 from autokd.samplers import FrontierSampler
 from autokd.samplers.candidates import key
 from autokd.samplers.declared import Declared
-from autokd.samplers.frontier import REFINED
+from autokd.samplers.frontier import REFINED, duration
 from autokd.space import load_space
 from autokd.testing.samplers import check_sampler
 
@@ -426,10 +426,22 @@ def test_cost_makes_dear_trials_rarer() -> None:
     def dear(params: Params) -> float:
         return 100.0 if "depth" in params else 1.0
 
-    study = studied(FrontierSampler({0: latency}, cost=dear, space=suggest, seed=0, pool=80), 24)
-    free = studied(FrontierSampler({0: latency}, space=suggest, seed=0, pool=80), 24)
-    share = [np.mean(["depth" in p for p in params_of(s)[10:]]) for s in (study, free)]
-    assert share[0] < share[1]
+    def share(**options: Any) -> float:
+        study = studied(FrontierSampler({0: latency}, space=suggest, seed=0, pool=80, **options), 24)
+        return float(np.mean(["depth" in p for p in params_of(study)[10:]]))
+
+    free = share()
+    assert share(cost=dear) < free
+    assert share(spent=lambda trial: dear(trial.params)) < free
+    assert share(spent=lambda trial: None) == free
+    assert share(spent=lambda trial: 3.0) == pytest.approx(free, abs=0.2)
+
+
+def test_a_trials_duration_is_a_cost() -> None:
+    study = optuna.create_study(sampler=FrontierSampler(spent=duration, seed=0, startup=3, pool=20))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) ** 2, n_trials=12)
+    assert all(0 <= duration(t) < 60 for t in study.trials)  # type: ignore[operator]
+    assert duration(optuna.trial.create_trial(state=TrialState.RUNNING)) is None
 
 
 @pytest.mark.parametrize(

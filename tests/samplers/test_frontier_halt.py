@@ -18,7 +18,7 @@ EDGES = [f"edge_{i}" for i in range(5)]
 def observed(gains: Any, feasible: Any = None) -> Observed:
     gains = np.asarray(gains, float)
     ok = np.ones(len(gains), bool) if feasible is None else np.asarray(feasible)
-    return Observed([{} for _ in gains], gains, {}, ok)
+    return Observed([{} for _ in gains], gains, {}, ok, np.full(len(gains), np.nan))
 
 
 @pytest.mark.parametrize("late", [0.0, 0.5 * LITTLE, 2 * LITTLE])
