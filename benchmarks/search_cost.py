@@ -17,7 +17,7 @@ import argparse
 import copy
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +157,21 @@ class Benchmark:
 
     def text(self) -> str:
         """The section of the document."""
-        shown = {TITLES.get(name, f"`{name}`"): runs for name, runs in self.results.items()}
+        shown, ablated = self._shown(ABLATIONS, False), self._shown(ABLATIONS, True)
         lines = [*self._head(), "", *volume_table(shown, self.box, self.options.cpu_s, self.task.level), ""]
         lines += goal_table(shown, goals(self.box, self.ratio, self.results.get(SCRIPT, ())))
+        if ablated:
+            whole = {name: runs for name, runs in shown.items() if name in ("`ladder`", "`optuna:tpe`", "`frontier`")}
+            table = volume_table(whole | ablated, self.box, self.options.cpu_s, self.task.level)
+            lines += ["", "With one thing off, or early ends on:", "", *table]
         if self.missing:
             lines += ["", *(f"- {name}: not available ({reason})" for name, reason in self.missing.items())]
         return "\n".join(lines) + "\n"
+
+    def _shown(self, names: Container[str], among: bool) -> dict[str, list[Run]]:
+        """Titles to runs, of the methods that are among some names or are not."""
+        found = {name: runs for name, runs in self.results.items() if (name in names) is among}
+        return {TITLES.get(name, f"`{name}`"): runs for name, runs in found.items()}
 
     def _head(self) -> list[str]:
         facts = self.facts
@@ -255,7 +264,11 @@ def chosen_methods(names: str, ablate: bool) -> dict[str, Mapping[str, Any] | No
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=list(TASKS), default="fashion_mnist")
-    parser.add_argument("--methods", default="", help=f"of {', '.join([SCRIPT, *METHODS, *ABLATIONS, LONG])}")
+    parser.add_argument(
+        "--methods",
+        default="",
+        help=f"of {', '.join([SCRIPT, *METHODS, *ABLATIONS, LONG])}; default: the script and the {len(METHODS)} after it",
+    )
     parser.add_argument(
         "--ablate", action="store_true", help="also the ladder with one thing off at a time, and early ends"
     )

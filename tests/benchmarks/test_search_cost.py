@@ -73,6 +73,11 @@ def test_a_study_is_searched_confirmed_and_read_again(benchmark_in: Any, tmp_pat
     assert again.facts == first.facts
     assert again.results["random"][0].students == run.students
     assert "| `random` |" in again.text()
+    assert "With one thing off" not in again.text()
+    ablation = next(iter(search_cost.ABLATIONS))
+    again.results[ablation] = again.results["random"]
+    before, after = again.text().split("With one thing off")
+    assert f"| `{ablation}` |" in after and f"`{ablation}`" not in before, "a table of their own, without goals"
 
 
 @pytest.mark.slow
