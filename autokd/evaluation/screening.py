@@ -226,8 +226,8 @@ class Screening:
                 return smallest
         if self.limits_of("latency_ms", clock):
             bound = race.bound()
-            if bound is not None:
-                return [*found, bound]
+            if bound is not None:  # the bound on the size is none where a size is at least to be so much
+                return [*(m for m in found if m.name != "size_bytes"), bound]
         plan, brief = race.fastest(stop=not size_open and not self.whole)
         found = static_costs(len(race.file(plan)), drawn.macs, drawn.params, plan=plan)
         if self.violated(found):
@@ -247,9 +247,9 @@ class Screening:
                 break
         return found
 
-    def brief(self, file: Path, profile: HardwareProfile) -> Measurement:
-        """A timing that ends even earlier where the file is far above a limit."""
-        tops = [c.limit for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
+    def brief(self, file: Path, profile: HardwareProfile, gain: float = 1.0) -> Measurement:
+        """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
+        tops = [c.limit * gain for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
         above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
         timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms)
         return timed_costs(timed, profile, timing="brief")[0]

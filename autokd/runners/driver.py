@@ -339,6 +339,8 @@ class Driver:
             self.known.setdefault(record.candidate.key(), number)
         if self.halving is not None:
             self.halving.tell(number, record)
+        if record.outcome == Outcome.MEASURED:
+            self.guidance.observe(record)
         if record.retimed:  # given, not asked for: it costs nothing of the budget, and nobody rejected it
             return
         self.strategy.tell(number, record)
@@ -349,7 +351,6 @@ class Driver:
         self.rejected += stillborn or record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
         if record.outcome == Outcome.MEASURED:
             self.measured += 1
-            self.guidance.observe(record)
         self.failed += record.outcome == Outcome.FAILED
         self.cpu_s += record.cpu_s
         if record.outcome == Outcome.DUPLICATE:

@@ -18,7 +18,7 @@ from autokd.plan import Plan
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.samplers.threads import one_thread
-from autokd.trial import TrialRecord
+from autokd.trial import Stage, TrialRecord
 
 if TYPE_CHECKING:
     from autokd.evaluation.free_facts import Features
@@ -50,13 +50,14 @@ class Guidance:
         self._measures = False
 
     def observe(self, record: TrialRecord) -> None:
-        """A measured student."""
+        """A measured student, of this study or taken over from another one; the gate is shown what was trained here."""
         if not record.violations:
             for objective in self.plan.objectives:
                 value = record.value(objective.name)
                 if objective.scale == "linear" and objective.direction == "maximize" and value is not None:
                     self._best[objective.name] = max(value, self._best.get(objective.name, -math.inf))
-        show(self.gate, self.plan.objectives, record)
+        if not record.retimed:
+            show(self.gate, self.plan.objectives, record)
 
     def inform(self, sampler: BaseSampler) -> None:
         """Bring a frontier sampler up to date; others are left as they are."""
@@ -103,10 +104,10 @@ class Guidance:
         self._features = None if own else features
 
     def _spent(self, trial: FrozenTrial) -> float | None:
-        """CPU seconds of a finished trial."""
+        """CPU seconds of a finished trial; ``None`` where a part of its training was not paid by it."""
         if trial.number not in self._seconds:
             record = record_of(trial)
-            self._seconds[trial.number] = None if record is None else record.cpu_s
+            self._seconds[trial.number] = None if record is None or not _whole(record) else record.cpu_s
         return self._seconds[trial.number]
 
     def _facts(self) -> Interpolated | None:
@@ -139,3 +140,9 @@ class Guidance:
         if goal.metric == "size_bytes":
             return allowed_bits(self.plan.space) == {32}
         return goal.metric in ("params", "macs")
+
+
+def _whole(record: TrialRecord) -> bool:
+    """Whether a trial paid for all of its training."""
+    cached = any(s.cached for s in record.stages if s.stage in (Stage.DISTILL, Stage.PRUNE))
+    return not cached and not record.retimed and record.continues is None

@@ -267,13 +267,21 @@ class FrontierSampler(BaseSampler):
         return Candidates(axes, np.concatenate([half.rows for half in halves]))
 
     def _leap(self, view: View, complete: Completion, chance: np.random.Generator, used: set[bytes]) -> Params | None:
-        """A child of the front that keeps the exact limits, by chance."""
+        """A child of the front, by chance, that keeps the exact limits and betters the reference in what is known."""
         source = breeding(coordinates(view.axes, view.seen.best()), view.axes, complete, chance)
         pool = self._facts.pool(distinct(view.axes, source, CHILDREN, used), rough=True)
-        if not len(pool.params):
-            return None
-        promising = np.flatnonzero(self._score(pool, view) > 0)
-        return pool.params[int(promising[0])] if len(promising) else None
+        for i in np.flatnonzero(self._possible(pool, view))[:REFINED].tolist():
+            child = self._facts.pool([pool.params[i]])
+            if len(child.params) and self._possible(child, view)[0]:
+                return child.params[0]
+        return None
+
+    def _possible(self, pool: Pool, view: View) -> np.ndarray:
+        """Which candidates ``(p,)`` what is known of them leaves in the race."""
+        possible = np.ones(len(pool.params), dtype=bool)
+        for name, exact in pool.known.items():
+            possible &= exact <= 0 if isinstance(name, str) else view.scales[name](exact) > view.base[name]
+        return possible
 
     def _first(self, best: list[Params], view: View) -> Params | None:
         """The best of the best candidates, their facts exact."""
@@ -339,9 +347,9 @@ class FrontierSampler(BaseSampler):
         rows = np.isfinite(seen.effort)
         if rows.sum() < TOLD:
             return score / np.maximum(pool.cost, 1e-12)
-        effort, _, _ = self._beliefs.expect(EFFORT, view.axes, done[rows], seen.effort[rows], air, design, keep=keep)
-        low, high = np.quantile(seen.effort[rows], [0.0, 1.0])
-        return score / np.exp(np.clip(effort, low - 1.0, high + 1.0))
+        told = seen.effort[rows]
+        effort, _, _ = self._beliefs.expect(EFFORT, view.axes, done[rows], told, air, design, keep=keep, tamed=clipped)
+        return score / np.exp(np.clip(effort, told.min() - 1.0, told.max() + 1.0))
 
     # ----------------------------------------------------------------------------------------- what it looks at
 

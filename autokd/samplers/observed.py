@@ -150,17 +150,20 @@ class Observed:
         return base
 
     def stalled(self, base: np.ndarray) -> bool:
-        """Whether the last measurements have enlarged the hypervolume over ``base`` ``(m,)`` by next to nothing."""
-        n = len(self.gains)
-        before = n - max(LAST, n // 6)
+        """Whether the last measurements have enlarged the hypervolume over ``base`` ``(m,)`` by next to nothing.
+
+        What was refused, stopped or lost is no measurement.
+        """
+        measured = np.flatnonzero(np.isfinite(self.gains).all(axis=1))
+        before = len(measured) - max(LAST, len(measured) // 6)
         if before < 1 or not np.isfinite(base).all():
             return False
-        now = self._volume(n, base)
-        return now - self._volume(before, base) < LITTLE * now
+        now = self._volume(measured, base)
+        return now - self._volume(measured[:before], base) < LITTLE * now
 
-    def _volume(self, count: int, base: np.ndarray) -> float:
-        """Hypervolume of the first so many measurements."""
-        beyond = self.gains[:count][self.feasible[:count]] - base
+    def _volume(self, rows: np.ndarray, base: np.ndarray) -> float:
+        """Hypervolume of some measurements."""
+        beyond = self.gains[rows][self.feasible[rows]] - base
         beyond = beyond[(beyond > 0).all(axis=1)]
         return hypervolume(beyond, [0.0] * len(base), ["maximize"] * len(base)) if len(beyond) else 0.0
 

@@ -27,7 +27,17 @@ from autokd.runners.guidance import Guidance
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.study import Study
-from autokd.trial import RECORD_KEY, Measurement, Outcome, Stage, StageRecord, TrialRecord, Violation
+from autokd.trial import (
+    CONTINUES,
+    RECORD_KEY,
+    RETIMED,
+    Measurement,
+    Outcome,
+    Stage,
+    StageRecord,
+    TrialRecord,
+    Violation,
+)
 
 GOALS = {
     "space": "digits",
@@ -161,9 +171,17 @@ def test_what_trials_took_is_told(home: Path) -> None:
     attrs = {RECORD_KEY: record.to_json()}
     trial = optuna.trial.create_trial(values=[0.5, 0.01, 5e3], user_attrs=attrs)
     assert sampler.spent(trial) == 7.5
-    strange = optuna.trial.create_trial(values=[0.5, 0.01, 5e3])
-    strange.number = 1
-    assert sampler.spent(strange) is None
+    shorter = (
+        replace(record, notes={RETIMED: {"study": "old", "trial": 3}}),
+        replace(record, notes={CONTINUES: 3}),
+        replace(record, stages=(StageRecord(Stage.DISTILL, "k", 9.0, cpu_s=7.5, cached=True),)),
+        None,
+    )
+    for number, part in enumerate(shorter, start=1):
+        own = {} if part is None else {RECORD_KEY: part.to_json()}
+        trial = optuna.trial.create_trial(values=[0.5, 0.01, 5e3], user_attrs=own)
+        trial.number = number
+        assert sampler.spent(trial) is None, "it did not pay for all of its training"
 
 
 def test_other_samplers_are_left_alone(home: Path) -> None:
@@ -269,4 +287,9 @@ def test_the_driver_informs_the_sampler_and_shows_the_gate_what_was_measured(hom
     assert sampler.features is not None and sampler.reference_point == REFERENCE
     driver.complete(job, measured(5e3, 0.5, 0.01, dict(job.candidate.params)))
     assert driver.guidance.gate.n == 1
+    taken = replace(measured(5e3, 0.9, 0.01), notes={RETIMED: {"study": "old", "trial": 3}})
+    driver._count(99, taken)
+    assert driver.guidance.gate.n == 1, "what was trained elsewhere"
+    driver.guidance.inform(sampler)
+    assert sampler.reference_point == pytest.approx([0.75, *REFERENCE[1:]])
     assert Driver(study.ledger, plan, home).guidance.gate.n == 1  # after a resume as well
