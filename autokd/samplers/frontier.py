@@ -13,9 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import ndtr
 
-from autokd.samplers.acquisition import expected_improvement
 from autokd.samplers.beliefs import Beliefs, Design, design_of, spread
 from autokd.samplers.candidates import Candidates, breeding, distinct, drawing, grid, keys_of
 from autokd.samplers.conditions import (
@@ -36,13 +34,11 @@ from autokd.samplers.facts import Facts, Pool
 from autokd.samplers.history import union
 from autokd.samplers.nni_space import Axis
 from autokd.samplers.observed import Observed, Spent, View, scales_of
-from autokd.samplers.surrogate import clipped, winsorised
 from autokd.samplers.threads import one_thread
+from autokd.samplers.worth import worth
 
 GRID = 20_000
 """A space without conditions of at most so many candidates is looked at as a whole."""
-CAUTION = 20.0
-"""Deviations are widened by this over the number of measurements: a kernel fitted to few of them is too sure."""
 STARTUP = 6
 """Of the sampler by name: where a search has twenty trials, ten that fill the space take most of its time."""
 LEAP = 3
@@ -50,10 +46,6 @@ LEAP = 3
 that is sure of too much sees nothing left to find, and only what it would not have tried shows it."""
 CHILDREN = 64
 """Of the front, for such a proposal."""
-EFFORT = "log seconds"
-"""What the model of a trial's cost is kept under, beside objectives and constraints."""
-TOLD = 4
-"""Trials whose seconds must be known before a candidate's are expected."""
 REFINED = 8
 """Best candidates of a drawn pool whose children are looked at too."""
 
@@ -309,47 +301,8 @@ class FrontierSampler(BaseSampler):
         return [pool.params[i] for i in order[:REFINED].tolist()], float(score[order[0]])
 
     def _score(self, pool: Pool, view: View) -> np.ndarray:
-        """Expected hypervolume improvement, times the chance to be feasible, per second: ``(p,)``."""
-        seen, m = view.seen, len(view.scales)
-        base = view.base.copy()
         flying = self._facts.pool(view.running, whole=False)
-        keep, done, air = pool is self._grid, view.done, view.air
-        design = self._design_of(pool, view.axes)
-        means, deviations = np.empty((len(pool.params), m)), np.zeros((len(pool.params), m))
-        believed = np.empty((len(view.running), m))
-        for j, scale in enumerate(view.scales):
-            if j in self._known:
-                means[:, j], believed[:, j] = scale(pool.known[j]), scale(flying.known[j])
-                continue
-            rows = np.isfinite(seen.gains[:, j])
-            if not rows.any():
-                means[:, j], deviations[:, j], believed[:, j], base[j] = 0.0, 1.0, 0.0, 0.0
-                continue
-            means[:, j], deviations[:, j], believed[:, j] = self._beliefs.expect(
-                j, view.axes, done[rows], seen.gains[rows, j], air, design, keep=keep, tamed=winsorised
-            )
-        deviations *= 1.0 + CAUTION / max(len(seen.params), 1)
-        base = np.where(np.isfinite(base), base, means.min(axis=0))
-        front = np.concatenate([seen.gains[seen.feasible], believed[np.isfinite(believed).all(axis=1)]])
-        # The unknown objectives go first, the known ones, which cost nothing to cut, last.
-        order = sorted(range(m), key=lambda j: j in self._known)
-        score = expected_improvement((means - base)[:, order], deviations[:, order], (front - base)[:, order])
-        for name, exact in pool.known.items():
-            if isinstance(name, str):
-                score = np.where(exact > 0, 0.0, score)
-        for name, amounts in seen.violations.items():
-            rows = np.isfinite(amounts)
-            if name not in self._known and (amounts[rows] > 0).any():
-                mean, deviation, _ = self._beliefs.expect(
-                    name, view.axes, done[rows], amounts[rows], air, design, keep=keep, tamed=clipped
-                )
-                score = score * ndtr(-mean / deviation)
-        rows = np.isfinite(seen.effort)
-        if rows.sum() < TOLD:
-            return score / np.maximum(pool.cost, 1e-12)
-        told = seen.effort[rows]
-        effort, _, _ = self._beliefs.expect(EFFORT, view.axes, done[rows], told, air, design, keep=keep, tamed=clipped)
-        return score / np.exp(np.clip(effort, told.min() - 1.0, told.max() + 1.0))
+        return worth(self._beliefs, pool, self._design_of(pool, view.axes), flying, view, keep=pool is self._grid)
 
     # ----------------------------------------------------------------------------------------- what it looks at
 
