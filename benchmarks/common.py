@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def shown_arguments() -> str:
         if not hidden and word not in ("--data", "--folder") and not word.startswith(("--data=", "--folder=")):
             words.append(word)
         hidden = word in ("--data", "--folder")
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def write_section(text: str, name: str) -> None:

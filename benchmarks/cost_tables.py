@@ -37,7 +37,7 @@ class Goal:
         if found is None:
             return "–"
         value = mean(found)
-        text = f"{value:.1%}" if self.percent else f"{value:.3f}"
+        text = f"{value:.2%}" if self.percent else f"{value:.3f}"
         if self.wanted is None:
             return text
         return f"**{text} reached**" if value >= self.wanted else f"{text} not reached"

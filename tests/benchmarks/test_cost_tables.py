@@ -69,8 +69,8 @@ def test_the_script_sets_what_is_wanted_in_a_minute() -> None:
 def test_microseconds_of_a_goal_are_those_of_this_machine() -> None:
     member = Student(1.0, 0.95, 0.030, 0.93, 0.030)
     texts = {ratio: goal_table({"a": runs(member)}, goals(BOX, ratio, [])) for ratio in (1.0, 2.0)}
-    assert row(texts[1.0], "92.5 % test accuracy at 20 µs")["a"] == "0.0% not reached"
-    assert row(texts[2.0], "92.5 % test accuracy at 40 µs")["a"] == "**93.0% reached**"
+    assert row(texts[1.0], "92.5 % test accuracy at 20 µs")["a"] == "0.00% not reached"
+    assert row(texts[2.0], "92.5 % test accuracy at 40 µs")["a"] == "**93.00% reached**"
 
 
 def test_another_data_set_is_only_compared_with_the_script() -> None:
