@@ -35,6 +35,10 @@ class Stage(StrEnum):
     MEASURE = "measure"
 
 
+TRAINING = (Stage.DISTILL, Stage.PRUNE)
+"""The stages that leave trained weights."""
+
+
 class Outcome(StrEnum):
     """How an evaluation ended; the Optuna state follows from it."""
 

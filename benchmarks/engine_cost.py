@@ -28,7 +28,7 @@ import numpy as np
 import onnxruntime
 import optuna
 import torch
-from fashion_mnist import write_section
+from common import write_section
 
 from autokd.api import search_plan
 from autokd.compression.fold import fold_residuals
@@ -164,7 +164,7 @@ def int8_of(
         done = quantize(folder / "exported.onnx", parts.calibration[:8], folder / "int8.onnx", work.timer(parts))
     final = parts.meter.measure(folder / "int8.onnx", PROFILE).p50_ms
     tried = [brief_ms, *(times[plan] for plan in ORDER if plan in times)]
-    open_gains = [min(tried[: k + 1]) / min(times.values()) for k in range(len(GAINS))]
+    open_gains = [min(tried[: k + 1]) / min(times.values()) for k in range(1 + len(GAINS))]
     return min(times.values()) / final, len(files[done.plan]) / done.size_bytes, float_ms / final, open_gains
 
 

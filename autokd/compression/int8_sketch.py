@@ -48,7 +48,7 @@ class Int8Sketches(Mapping[str, bytes]):
     @property
     def plans(self) -> tuple[str, ...]:
         """Their names, two whose files are alike included; empty where nothing can be quantized."""
-        return _plans(self._thin)
+        return tuple(_wiring(self._thin, self._types)[2])
 
     def __getitem__(self, plan: str) -> bytes:
         if plan not in self._made:
@@ -69,17 +69,23 @@ class Int8Sketches(Mapping[str, bytes]):
         return sum(1 for _ in self)
 
 
+Ranges = dict[str, tuple[np.ndarray, np.ndarray]]
+Types = tuple[tuple[str, int], ...]
+
+
 @functools.lru_cache(maxsize=256)
-def _plans(thin: bytes) -> tuple[str, ...]:
-    return tuple(plans(onnx.load_from_string(thin).graph))
+def _wiring(thin: bytes, types: Types) -> tuple[onnx.ModelProto, Ranges, dict[str, tuple[str, ...]]]:
+    """What all plans of a thin graph begin with. Most nets of a search are wired like one before them, only wider or narrower."""
+    model = onnx.load_from_string(thin)
+    return model, _ranges(model, types), plans(model.graph)
 
 
 @functools.lru_cache(maxsize=1024)
-def _quantized(thin: bytes, types: tuple[tuple[str, int], ...], plan: str) -> bytes:
-    """The thin file of a plan. Most nets of a search are wired like one before them, only wider or narrower."""
-    model = onnx.load_from_string(thin)
+def _quantized(thin: bytes, types: Types, plan: str) -> bytes:
+    """The thin file of a plan."""
+    model, ranges, nodes = _wiring(thin, types)
     with quietly():
-        quantized = insert_qdq(model, _ranges(model, types), plans(model.graph)[plan])
+        quantized = insert_qdq(model, ranges, nodes[plan])
     return quantized.SerializeToString(deterministic=True)
 
 
@@ -119,7 +125,7 @@ def _thin(model: onnx.ModelProto, types: Mapping[str, int]) -> onnx.ModelProto:
     )
 
 
-def _ranges(model: onnx.ModelProto, types: tuple[tuple[str, int], ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _ranges(model: onnx.ModelProto, types: Types) -> Ranges:
     """A range for every float value, another for each, never negative behind a ReLU."""
     positive: set[str] = set()
     for node in model.graph.node:

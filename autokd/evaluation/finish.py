@@ -12,7 +12,7 @@ from autokd.evaluation.recipe import Teaching, make_method, make_teaching
 from autokd.evaluation.rungs import shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.results import Member
-from autokd.trial import CONTINUES, Candidate, Outcome, Stage, TrialRecord
+from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord
 
 FINISH_LR = 0.5
 """Share of the peak rate: how long the student was trained before is not known to be short against what is added."""
@@ -69,7 +69,7 @@ def trained_stage(member: Member, parts: Parts) -> Stored:
     """
     wanted: Any = None
     for record in member.record.stages:
-        if record.stage in (Stage.DISTILL, Stage.PRUNE):
+        if record.stage in TRAINING:
             wanted = record
     if wanted is not None:
         value = parts.store.find(wanted.stage, wanted.key)

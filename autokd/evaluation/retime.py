@@ -23,11 +23,11 @@ from autokd.evaluation.rungs import shape_of
 from autokd.evaluation.stages import TrialDir
 from autokd.files import link, write_atomic
 from autokd.results import Member, checked_file
-from autokd.trial import RETIMED, Candidate, Measurement, Outcome, Stage, StageRecord, TrialRecord
+from autokd.trial import RETIMED, TRAINING, Candidate, Measurement, Outcome, Stage, StageRecord, TrialRecord
 
 EVIDENCE = ("blocks.json", "curve.json", "tuning_curve.json")
 """What a trial's folder tells of its student, whoever trained it."""
-UNTIMED = (Stage.DISTILL, Stage.PRUNE, Stage.EXPORT)
+UNTIMED = (*TRAINING, Stage.EXPORT)
 """Stages whose results hold on every device."""
 TIMED = (Stage.QUANTIZE, Stage.VERIFY)
 """Stages whose results hold where int8 operators are chosen by the same device's clock."""
@@ -94,7 +94,7 @@ def _quantize_again(run: Evaluation, source: Source) -> bool:
         trained = trained_stage(source.member, run.parts)
     except StudyError:  # the weights are gone, the file is not
         return False
-    run.trial.records = _lineage(source, run.parts.store, (Stage.DISTILL, Stage.PRUNE))
+    run.trial.records = _lineage(source, run.parts.store, TRAINING)
     shape = shape_of(trained, run.parts.plan.space.of_stage(Stage.BUILD, source.member.params))
     before = dict(run.notes)
     try:

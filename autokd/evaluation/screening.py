@@ -229,7 +229,7 @@ class Screening:
             if bound is not None:  # the bound on the size is none where a size is at least to be so much
                 return [*(m for m in found if m.name != "size_bytes"), bound]
         plan, brief = race.fastest(stop=not size_open and not self.whole)
-        found = static_costs(len(race.file(plan)), drawn.macs, drawn.params, plan=plan)
+        found = race.counted(plan)
         if self.violated(found):
             return found
         others = [p for p in self.profiles if p.name != clock.name]
@@ -281,6 +281,10 @@ class Screening:
         if holds:
             return all(c.holds(value) for c in limits for value in ends)
         return any(not c.holds(ends[0]) and not c.holds(ends[1]) for c in limits)
+
+    def refuses(self, bound: Measurement) -> bool:
+        """Whether a value that the truth can only exceed is clearly above a limit."""
+        return self.above([bound]) and self.clearly(False, bound)
 
     def violated(self, found: Sequence[Measurement]) -> bool:
         values = {m.name: m.value for m in found}

@@ -18,7 +18,7 @@ from autokd.plan import Plan
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.samplers.threads import one_thread
-from autokd.trial import Stage, TrialRecord
+from autokd.trial import TRAINING, TrialRecord
 
 if TYPE_CHECKING:
     from autokd.evaluation.free_facts import Features
@@ -144,5 +144,5 @@ class Guidance:
 
 def _whole(record: TrialRecord) -> bool:
     """Whether a trial paid for all of its training."""
-    cached = any(s.cached for s in record.stages if s.stage in (Stage.DISTILL, Stage.PRUNE))
+    cached = any(s.cached for s in record.stages if s.stage in TRAINING)
     return not cached and not record.retimed and record.continues is None

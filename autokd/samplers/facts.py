@@ -117,6 +117,12 @@ class Pool:
     facts: np.ndarray
     cost: np.ndarray
 
+    @property
+    def allowed(self) -> np.ndarray:
+        """``(p,) bool``: which candidates keep the known constraints."""
+        limits = [v <= 0 for name, v in self.known.items() if isinstance(name, str)]
+        return np.all([np.ones(len(self.cost), dtype=bool), *limits], axis=0)
+
 
 @runtime_checkable
 class HasRough(Protocol):

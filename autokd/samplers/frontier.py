@@ -233,7 +233,7 @@ class FrontierSampler(BaseSampler):
         drawn = pool is None
         if pool is None:
             pool = self._facts.pool(self._drawn(axes, complete, chance, seen, used), rough=True)
-        base = seen.reference(self.reference_point, scales, pool.known)
+        base = seen.reference(self.reference_point, scales, pool)
         view = View(seen, scales, axes, running, done, air, base, taken, started, rng)
         if started >= self.startup and started % LEAP == 0 and seen.stalled(base):
             leap = self._leap(view, complete, chance, set(taken))
@@ -270,10 +270,8 @@ class FrontierSampler(BaseSampler):
 
     def _possible(self, pool: Pool, view: View) -> np.ndarray:
         """Which candidates ``(p,)`` what is known of them leaves in the race."""
-        possible = np.ones(len(pool.params), dtype=bool)
-        for name, exact in pool.known.items():
-            possible &= exact <= 0 if isinstance(name, str) else view.scales[name](exact) > view.base[name]
-        return possible
+        better = [view.scales[j](v) > view.base[j] for j, v in pool.known.items() if isinstance(j, int)]
+        return np.all([pool.allowed, *better], axis=0)
 
     def _first(self, best: list[Params], view: View) -> Params | None:
         """The best of the best candidates, their facts exact."""

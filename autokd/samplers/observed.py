@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autokd.pareto import hypervolume, non_dominated
 from autokd.samplers.beliefs import Design
 from autokd.samplers.conditions import Params
+from autokd.samplers.facts import Pool
 from autokd.samplers.nni_space import Axis
 
 Spent = Callable[[FrozenTrial], float | None]
@@ -120,12 +121,10 @@ class Observed:
             feasible &= ~(amounts > 0)
         return cls([dict(t.params) for t in done], gains, violations, feasible, effort)
 
-    def reference(
-        self, given: Sequence[float | None] | None, scales: Sequence[Scale], known: Mapping[int | str, np.ndarray]
-    ) -> np.ndarray:
+    def reference(self, given: Sequence[float | None] | None, scales: Sequence[Scale], pool: Pool) -> np.ndarray:
         """The reference point in gains ``(m,)``: what is given, and for the rest what is inferred.
 
-        Of a known objective it lies beyond the worst feasible value seen and the worst of the candidates ``known`` to keep
+        Of a known objective it lies beyond the worst feasible value seen and the worst of the candidates of ``pool`` that keep
         the exact constraints, so that neither end of the front is out of sight before anything was tried there; of an
         unknown one beyond the worst value on the front (the nadir).
         """
@@ -140,10 +139,9 @@ class Observed:
             if value is not None and not math.isnan(value):
                 base[j] = scales[j](np.array([value]))[0]
                 continue
-            among = front[:, j] if m > 1 and j not in known else rows[:, j]
-            if j in known:
-                allowed = np.all([v <= 0 for k, v in known.items() if isinstance(k, str)], axis=0)
-                among = np.concatenate([among, scales[j](known[j])[allowed | np.zeros(len(known[j]), dtype=bool)]])
+            among = front[:, j] if m > 1 and j not in pool.known else rows[:, j]
+            if j in pool.known:
+                among = np.concatenate([among, scales[j](pool.known[j])[pool.allowed]])
             if len(among):
                 reach = np.ptp(among) or np.ptp(rows[:, j] if len(rows) else among) or max(abs(among[0]), 1.0)
                 base[j] = among.min() - MARGIN * reach
@@ -163,9 +161,7 @@ class Observed:
 
     def _volume(self, rows: np.ndarray, base: np.ndarray) -> float:
         """Hypervolume of some measurements."""
-        beyond = self.gains[rows][self.feasible[rows]] - base
-        beyond = beyond[(beyond > 0).all(axis=1)]
-        return hypervolume(beyond, [0.0] * len(base), ["maximize"] * len(base)) if len(beyond) else 0.0
+        return hypervolume(self.gains[rows[self.feasible[rows]]], base, ["maximize"] * len(base))
 
     def best(self) -> list[Params]:
         """The feasible front; if nothing is feasible, all that was measured."""

@@ -73,10 +73,8 @@ class Kernel:
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Covariances ``(n, k)`` of the expectations at ``(n, d)`` and ``(k, d)``, in their precision."""
         lengths = self.lengths.astype(a.dtype)
-        za, zb = (
-            a / lengths,
-            b / lengths,
-        )  # not `_squared`: of b, which may be a pool, every block would take the norms anew
+        za, zb = a / lengths, b / lengths
+        # not `_squared`: of b, which may be a pool, every block would take the norms anew
         na, nb = np.einsum("ij,ij->i", za, za)[:, None], np.einsum("ij,ij->i", zb, zb)
         covariance = za @ zb.T
         step = max(1, BLOCK // max(len(b), 1))

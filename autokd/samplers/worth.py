@@ -52,9 +52,7 @@ def worth(beliefs: Beliefs, pool: Pool, design: Design, flying: Pool, view: View
     # The unknown objectives go first, the known ones, which cost nothing to cut, last.
     order = sorted(range(m), key=lambda j: j in pool.known)
     score = expected_improvement((means - base)[:, order], deviations[:, order], (front - base)[:, order])
-    for name, exact in pool.known.items():
-        if isinstance(name, str):
-            score = np.where(exact > 0, 0.0, score)
+    score = np.where(pool.allowed, score, 0.0)
     for name, amounts in seen.violations.items():
         rows = np.isfinite(amounts)
         if name not in pool.known and (amounts[rows] > 0).any():

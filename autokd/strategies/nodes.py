@@ -10,7 +10,7 @@ import numpy as np
 from autokd.lineage import Lineage, Worth
 from autokd.objectives import Objective, least_useful
 from autokd.pareto import hypervolume, non_dominated
-from autokd.trial import Origin, Outcome, ParamValue, Rung, Stage, TrialRecord
+from autokd.trial import TRAINING, Origin, Outcome, ParamValue, Rung, TrialRecord
 
 Values = tuple[float, ...]
 """One number an objective."""
@@ -95,7 +95,7 @@ class Forest:
         node.trained = min(1.0, inherited) if node.rung.kind == "narrow" else inherited + node.rung.share
         if above is not None:
             node.params = above.params  # the root's: what a child's own record says is its shape
-        trained = [s for s in record.stages if s.stage in (Stage.DISTILL, Stage.PRUNE)]
+        trained = [s for s in record.stages if s.stage in TRAINING]
         if record.outcome == Outcome.MEASURED and trained:
             values = [record.value(o.name) for o in self.objectives]
             node.values = tuple(float(v) for v in values if v is not None)

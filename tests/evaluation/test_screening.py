@@ -228,14 +228,15 @@ def test_int8_is_refused_where_the_plans_to_come_could_not_help(
     made: list[str] = []
     build = Int8Sketches.__getitem__
     monkeypatch.setattr(Int8Sketches, "__getitem__", lambda self, plan: made.append(plan) or build(self, plan))  # type: ignore[func-returns-value]
-    ms = (GAINS[plans - 1] + GAINS[plans]) / 2 * (1 + MARGIN)
+    gains = (INT8_GAIN, *GAINS)
+    ms = (gains[plans - 1] + gains[plans]) / 2 * (1 + MARGIN)
     parts, meter = scripted({"*": ms})
     found = screened(parts, ["latency_ms <= 1"], bits=8)
     assert [name for name, _, _ in meter.calls] == ["float32", *ORDER[:plans]]
     assert set(made) == set(ORDER[:plans])
-    assert found[LATENCY].value == pytest.approx(ms / GAINS[plans])
+    assert found[LATENCY].value == pytest.approx(ms / gains[plans])
     assert found[LATENCY].extra["timing"] == "bound"
-    assert found[LATENCY].extra["gain"] == GAINS[plans]
+    assert found[LATENCY].extra["gain"] == gains[plans]
 
 
 def test_int8_is_refused_when_every_plan_is_too_slow(scripted: Any) -> None:
