@@ -179,12 +179,17 @@ def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Datas
     import torch
     from torch.overrides import TorchFunctionMode
 
+    init = torch.nn.init
+    drawing = {torch.Tensor.normal_, torch.Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_}
+
     class NoNumbers(TorchFunctionMode):
         """Drawing initial weights that are not there would be most of the time."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func in (torch.Tensor.normal_, torch.Tensor.uniform_) and args[0].is_meta:
-                return args[0]
+            if func in drawing:
+                filled = args[0] if args else (kwargs or {})["tensor"]  # by name where the function itself asked
+                if filled.is_meta:
+                    return filled
             return func(*args, **(kwargs or {}))
 
     try:

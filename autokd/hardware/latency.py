@@ -30,7 +30,8 @@ START_TIMEOUT_S = 120.0
 CPU = "CPUExecutionProvider"
 CALIBRATION_S = 2.0
 PAUSES_S = (0.1, 0.4, 1.0)
-"""Before further timings, where the beat says that the one before was disturbed."""
+"""Before further timings, where the beat says that the one before was disturbed. A brief one is repeated at once before any pause:
+what disturbed ten milliseconds is mostly gone after them."""
 HOPELESS = 2.0
 """So many times too slow is too slow, whatever else runs on the core: more than a disturbance was ever seen to do."""
 GIVEN_UP = 3
@@ -39,7 +40,10 @@ DISTURBED = 0.07
 """A beat so much slower than usual is no drift of the clock, which stays within some 4 %: a program beside us on a shared core took
 30 % of a file's time and 18 % of the beat's."""
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
-BRIEF = {"warmup": 3, "min_count": 5, "min_duration_s": 0.008, "max_duration_s": 0.016}  # at most so much
+ROUGH = 0.04
+"""How closely a brief timing's blocks agree that is only compared with a limit: their half-range is its spread, and no limit closer
+than four spreads is decided by it."""
+BRIEF = {"warmup": 3, "min_count": 5, "min_duration_s": 0.006, "max_duration_s": 0.015}  # at most so much
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -105,6 +109,7 @@ class LatencyMeter:
             quick: A third of the calls and of the time, by the same method: for screens.
             brief: Some ten milliseconds, by the same method, without the memory: tells clear cases apart.
             above_ms: Stop as soon as a few blocks of calls are all above this, before the clock's drift is taken out; 0: never.
+                The blocks of a brief timing need not agree so well then: it is compared with a limit, not with other timings.
 
         Raises:
             ConfigError: No such profile.
@@ -122,12 +127,13 @@ class LatencyMeter:
         request = _request(Path(path).resolve(), asked, quick)
         if brief:
             request |= {key: min(request[key], most) for key, most in BRIEF.items()} | {"memory": 0}
+            request |= {"agree": ROUGH} if above_ms else {}
         request["above_ms"] = above_ms
         with self._locks[profile]:
             reply, factor = self._timed(asked, request, Path(path))
             if asked.provider == CPU and self._strange.get(profile, 0) < GIVEN_UP:
                 # Something else took a part of the core, which slows a file otherwise than the beat: mostly it is soon gone.
-                for pause_s in PAUSES_S:
+                for pause_s in (0.0, *PAUSES_S) if brief else PAUSES_S:
                     if not _disturbed(factor) or (above_ms and reply["p50_ms"] > HOPELESS * above_ms):
                         break
                     time.sleep(pause_s)

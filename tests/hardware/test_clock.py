@@ -107,12 +107,46 @@ def test_a_disturbed_timing_is_made_again(short, quiet, make_onnx) -> None:
     assert result.p50_ms == seen[1]["p50_ms"]
 
 
-@pytest.mark.parametrize(("above_ms", "timings"), [(1e-6, 1), (1e6, 2)])
-def test_only_a_case_that_is_not_clear_is_timed_again(short, quiet, make_onnx, above_ms: float, timings: int) -> None:
+@pytest.mark.parametrize(("of_the_time", "timings"), [(0.01, 1), (0.45, 1), (0.6, 2), (1.25, 2), (100.0, 2)])
+def test_only_a_case_that_is_not_clear_is_timed_again(
+    short, quiet, make_onnx, monkeypatch, of_the_time: float, timings: int
+) -> None:
+    path = make_onnx()
+    with LatencyMeter([short], quiet) as meter:
+        feed(meter, lambda count: USUAL_US)
+        took_ms = meter.measure(path, short.name, brief=True).p50_ms
     with LatencyMeter([short], quiet) as meter:
         seen = feed(meter, slow_once)
-        meter.measure(make_onnx(), short.name, brief=True, above_ms=above_ms)
+        timed = meter._timed
+        monkeypatch.setattr(
+            meter, "_timed", lambda *asked: ({**timed(*asked)[0], "p50_ms": took_ms}, 0.5 if len(seen) == 1 else 1.0)
+        )
+        meter.measure(path, short.name, brief=True, above_ms=of_the_time * took_ms)
     assert len(seen) == timings
+
+
+def test_a_brief_timing_is_repeated_before_anything_is_waited_for(short, quiet, make_onnx, monkeypatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(latency.time, "sleep", waits.append)
+    with LatencyMeter([short], quiet) as meter:
+        feed(meter, slow_once)
+        meter.measure(make_onnx(), short.name, brief=True)
+        assert waits == [0.0]
+        feed(meter, slow)
+        meter.measure(make_onnx(), short.name, brief=True)
+    assert waits == [0.0, 0.0, *latency.PAUSES_S]
+
+
+def test_a_timing_for_a_limit_is_rougher(short, quiet, make_onnx, monkeypatch) -> None:
+    asked: list[dict] = []
+    with LatencyMeter([short], quiet) as meter:
+        ask = meter._ask
+        monkeypatch.setattr(meter, "_ask", lambda profile, request: asked.append(request) or ask(profile, request))
+        for above_ms in (0.0, 1e-6):
+            meter.measure(make_onnx(), short.name, brief=True, above_ms=above_ms)
+        meter.measure(make_onnx(), short.name, above_ms=1e-6)
+    timings = [request for request in asked if "path" in request]
+    assert ["agree" in request for request in timings] == [False, True, False]
 
 
 def test_a_host_that_stays_strange_is_not_asked_again_each_time(short, quiet, make_onnx, monkeypatch) -> None:
