@@ -22,7 +22,7 @@ from autokd.trial import Measurement
 if TYPE_CHECKING:
     from autokd.evaluation.screening import Screening
 
-INT8_GAIN = 6.0
+INT8_GAIN = 4.0
 """No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and an
 instruction with 8-bit operands does four times the work of one with floats."""
 ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
