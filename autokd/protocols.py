@@ -278,7 +278,13 @@ class Meter(Protocol):
     """Times a file on a profile, by name."""
 
     def measure(
-        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+        self,
+        path: Path,
+        profile: str,
+        quick: bool = False,
+        brief: bool = False,
+        above_ms: float = 0.0,
+        once: bool = False,
     ) -> LatencyResult: ...
 
 

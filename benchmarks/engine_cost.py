@@ -161,7 +161,7 @@ def int8_of(
             times[plan] = parts.meter.measure(folder / "plan.onnx", PROFILE, brief=True).p50_ms
     short.times["int8 plans"].append(len(files))
     with long("int8 quantize"):
-        done = quantize(folder / "exported.onnx", parts.calibration[:8], folder / "int8.onnx", work.timer(parts))
+        done = quantize(folder / "exported.onnx", parts.calibration[:8], folder / "int8.onnx", work.comparison(parts))
     final = parts.meter.measure(folder / "int8.onnx", PROFILE).p50_ms
     tried = [brief_ms, *(times[plan] for plan in ORDER if plan in times)]
     open_gains = [min(tried[: k + 1]) / min(times.values()) for k in range(1 + len(GAINS))]

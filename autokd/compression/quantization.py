@@ -23,7 +23,6 @@ from autokd.compression.calibration import ranges
 from autokd.compression.plans import QUANTIZABLE, plans
 from autokd.errors import StageFailure, StorageError
 
-CONTENDER = 1.15  # a plan that looks this much slower than the fastest is not timed properly
 TIE = 1.01  # of files within 1 % of the fastest, the smallest is kept
 
 
@@ -36,7 +35,8 @@ class QuantizedFile:
         sha256: Of its bytes.
         size_bytes: Of the file.
         plan: Which operators are quantized; see ``autokd.compression.plans``.
-        timings_ms: What ``time_file``, or for plans far behind ``glance``, gave for each plan.
+        timings_ms: What ``compare`` gave for each plan.
+        beside_ms: And for each of ``beside``.
     """
 
     path: Path
@@ -44,15 +44,16 @@ class QuantizedFile:
     size_bytes: int
     plan: str
     timings_ms: dict[str, float]
+    beside_ms: tuple[float, ...] = ()
 
 
 def quantize(
     path: Path,
     calibration: np.ndarray,
     out: Path,
-    time_file: Callable[[Path], float],
-    glance: Callable[[Path], float] | None = None,
+    compare: Callable[[Sequence[Path]], Sequence[float]],
     only: str | None = None,
+    beside: Sequence[Path] = (),
 ) -> QuantizedFile:
     """Writes the fastest int8 version of a float32 ONNX file.
 
@@ -66,10 +67,10 @@ def quantize(
         path: A float32 file with batch norms folded; its input reads ``(N, *shape)``.
         calibration: Raw samples ``(N, *shape)``.
         out: Where to write; there whole or not at all.
-        time_file: Milliseconds of one call of a file; called at most once for each distinct file.
-        glance: The same, rougher and sooner: only files that come near the fastest by it are timed by ``time_file``.
+        compare: Milliseconds of one call of each of some files; called once, with distinct ones.
         only: Make this plan's file alone, which was the fastest of another file of the same shape; where the graph has no such
             plan all are made.
+        beside: Other files to time together with the plans' files.
 
     Raises:
         StageFailure: Nothing in the file can be quantized, or ONNX Runtime fails at it.
@@ -93,16 +94,14 @@ def quantize(
         for plan, data in candidates.items():
             with _storing(out):
                 files[plan].write_bytes(data)
-        timings = {plan: float(glance(file)) for plan, file in files.items()} if glance and len(files) > 1 else {}
-        near = min(timings.values(), default=0.0) * CONTENDER
-        timed = [plan for plan in files if timings.get(plan, 0.0) <= near]
-        timings |= {plan: float(time_file(files[plan])) for plan in timed}
-        limit = min(timings[plan] for plan in timed) * TIE
-        best = min((p for p in timed if timings[p] <= limit), key=lambda p: len(candidates[p]))
+        times = [float(ms) for ms in compare([*files.values(), *beside])]
+        timings = dict(zip(files, times[: len(files)], strict=True))
+        limit = min(timings.values()) * TIE
+        best = min((p for p in files if timings[p] <= limit), key=lambda p: len(candidates[p]))
         with _storing(out):
             files[best].replace(out)
     data = candidates[best]
-    return QuantizedFile(out, hashlib.sha256(data).hexdigest(), len(data), best, timings)
+    return QuantizedFile(out, hashlib.sha256(data).hexdigest(), len(data), best, timings, tuple(times[len(files) :]))
 
 
 @contextmanager

@@ -29,8 +29,8 @@ ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
 """Plans by how often they win."""
 GAINS = (1.3, 1.2, 1.1, 1.05)
 """No other plan is so many times faster than the fastest of float32 and a net's first plans in the order of ``ORDER``: one of them,
-two and so on. A refusal keeps a margin beside, so it allows for 1.44 behind the first; ``benchmarks/engine_cost.py`` prints the most
-that it sees."""
+two and so on. A refusal keeps a margin beside, so it allows for 1.44 behind the first; ``benchmarks/engine_cost.py`` prints the
+most that it sees."""
 
 
 @dataclass

@@ -209,7 +209,7 @@ class Evaluation:
             exported = package
             small = trial.stage(
                 Stage.QUANTIZE,
-                lambda folder: work.quantize_against(folder, parts, exported, plan or None),
+                lambda folder: work.quantize(folder, parts, exported, plan or None, against=True),
                 {"bits": 8, "against": 32, "plan": plan or None},
                 exported,
             )

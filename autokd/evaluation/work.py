@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.recipe import Teaching, make_method
 from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, read_json, write_json
+from autokd.hardware.comparison import compare as compare_times
 from autokd.hardware.profile import HardwareProfile
 from autokd.objectives import METRICS
 from autokd.plan import Plan
@@ -83,7 +85,7 @@ def exported_costs(
         _export(student, parts, file)
     if bits == 8:
         quantized = folder / "untrained.int8.onnx"
-        quantize_file(file, parts.calibration[:8], quantized, timer(parts))
+        quantize_file(file, parts.calibration[:8], quantized, comparison(parts))
         file = quantized
     found = file_costs(file, profiles, parts.meter, quick=True)
     for left_over in folder.glob("*.onnx"):
@@ -102,16 +104,9 @@ def clock_profile(plan: Plan) -> str:
     return names[0] if names and names[0] else plan.profiles[0].name
 
 
-def timer(parts: Parts) -> Callable[[Path], float]:
-    """Times a file on that profile."""
-    profile = clock_profile(parts.plan)
-    return lambda path: parts.meter.measure(path, profile, quick=True).p50_ms
-
-
-def glance(parts: Parts) -> Callable[[Path], float]:
-    """The same in some ten milliseconds."""
-    profile = clock_profile(parts.plan)
-    return lambda path: parts.meter.measure(path, profile, brief=True).p50_ms
+def comparison(parts: Parts) -> Callable[[Sequence[Path]], list[float]]:
+    """Times files against each other on that profile."""
+    return functools.partial(compare_times, parts.meter, profile=clock_profile(parts.plan))
 
 
 # --------------------------------------------------------------------------------------------- distill, prune
@@ -267,10 +262,16 @@ def _export(student: nn.Module, parts: Parts, path: Path) -> Any:
     return export_file(student.eval(), data.spec, data.classes, path, name=name, passes=(fold_residuals,))
 
 
-def quantize(folder: Path, parts: Parts, package: Stored, plan: str | None = None) -> dict[str, Any]:
-    """Static int8, calibrated on the calibration split; the fastest of a few operator plans by the clock, or the stated one."""
+def quantize(
+    folder: Path, parts: Parts, package: Stored, plan: str | None = None, against: bool = False
+) -> dict[str, Any]:
+    """Static int8, calibrated on the calibration split; the fastest of a few operator plans by the clock, or the stated one.
+
+    With ``against`` the float file is timed beside, in ``float_ms``.
+    """
     source = package.folder / package.value["file"]
-    done = quantize_file(source, parts.calibration, folder / "student.onnx", timer(parts), glance(parts), plan)
+    target, beside = folder / "student.onnx", [source] if against else []
+    done = quantize_file(source, parts.calibration, target, comparison(parts), plan, beside)
     return {
         "file": "student.onnx",
         "sha256": done.sha256,
@@ -278,13 +279,7 @@ def quantize(folder: Path, parts: Parts, package: Stored, plan: str | None = Non
         "opset": package.value["opset"],
         "plan": done.plan,
         "timings_ms": dict(done.timings_ms),
-    }
-
-
-def quantize_against(folder: Path, parts: Parts, package: Stored, plan: str | None = None) -> dict[str, Any]:
-    """:func:`quantize`, and the float file timed beside it, in ``float_ms``."""
-    done = quantize(folder, parts, package, plan)
-    return done | {"float_ms": timer(parts)(package.folder / package.value["file"])}
+    } | ({"float_ms": done.beside_ms[0]} if against else {})
 
 
 def worth_quantizing(parts: Parts, package: Stored, small: Stored) -> bool:

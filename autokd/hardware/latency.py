@@ -41,8 +41,8 @@ DISTURBED = 0.07
 30 % of a file's time and 18 % of the beat's."""
 QUICK = 3  # a quick timing asks for a third of the calls and of the time
 ROUGH = 0.04
-"""How closely a brief timing's blocks agree that is only compared with a limit: their half-range is its spread, and no limit closer
-than four spreads is decided by it."""
+"""How closely a brief timing's blocks agree that is only compared with a limit, where no limit closer than four spreads is decided
+by it (their half-range is the spread), or that is one of several."""
 BRIEF = {"warmup": 3, "min_count": 5, "min_duration_s": 0.006, "max_duration_s": 0.015}  # at most so much
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -99,7 +99,13 @@ class LatencyMeter:
             self._workers.popitem()[1].close()
 
     def measure(
-        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+        self,
+        path: Path,
+        profile: str,
+        quick: bool = False,
+        brief: bool = False,
+        above_ms: float = 0.0,
+        once: bool = False,
     ) -> LatencyResult:
         """Time a file on a profile.
 
@@ -110,6 +116,7 @@ class LatencyMeter:
             brief: Some ten milliseconds, by the same method, without the memory: tells clear cases apart.
             above_ms: Stop as soon as a few blocks of calls are all above this, before the clock's drift is taken out; 0: never.
                 The blocks of a brief timing need not agree so well then: it is compared with a limit, not with other timings.
+            once: Not made again, however disturbed; for files that are timed in turns (:mod:`autokd.hardware.comparison`).
 
         Raises:
             ConfigError: No such profile.
@@ -127,11 +134,11 @@ class LatencyMeter:
         request = _request(Path(path).resolve(), asked, quick)
         if brief:
             request |= {key: min(request[key], most) for key, most in BRIEF.items()} | {"memory": 0}
-            request |= {"agree": ROUGH} if above_ms else {}
+            request |= {"agree": ROUGH} if above_ms or once else {}
         request["above_ms"] = above_ms
         with self._locks[profile]:
             reply, factor = self._timed(asked, request, Path(path))
-            if asked.provider == CPU and self._strange.get(profile, 0) < GIVEN_UP:
+            if asked.provider == CPU and not once and self._strange.get(profile, 0) < GIVEN_UP:
                 # Something else took a part of the core, which slows a file otherwise than the beat: mostly it is soon gone.
                 for pause_s in (0.0, *PAUSES_S) if brief else PAUSES_S:
                     if not _disturbed(factor) or (above_ms and reply["p50_ms"] > HOPELESS * above_ms):
@@ -140,7 +147,8 @@ class LatencyMeter:
                     again, other = self._timed(asked, request, Path(path))
                     if again["beat_us"] < reply["beat_us"]:
                         reply, factor = again, other
-            self._strange[profile] = self._strange.get(profile, 0) + 1 if _disturbed(factor) else 0
+            if not once:
+                self._strange[profile] = self._strange.get(profile, 0) + 1 if _disturbed(factor) else 0
         return LatencyResult(
             reply["p50_ms"] * (factor or 1.0),
             reply["p90_ms"] * (factor or 1.0),

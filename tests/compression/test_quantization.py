@@ -13,15 +13,20 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
+from autokd.compression import quantization
 from autokd.compression.calibration import ranges
 from autokd.compression.fold import fold_residuals
-from autokd.compression.quantization import quantize
 from autokd.deployment.export import export
 from autokd.deployment.verify import scores
 from autokd.errors import StageFailure
 from autokd.protocols import InputSpec
 
 NAMES = [f"digit {i}" for i in range(10)]
+
+
+def quantize(path, calibration, out, time_file, **more):
+    """With a clock for one file."""
+    return quantization.quantize(path, calibration, out, lambda files: [time_file(file) for file in files], **more)
 
 
 def time_file(path):
@@ -198,20 +203,17 @@ def test_weights_are_symmetric_per_channel(exported, digits, tmp_path):
         assert scale.shape == (len(weight),) and not zero.any()
 
 
-def test_plans_that_look_slow_are_not_timed_again(exported, digits, tmp_path):
-    """By a script of times: what is far behind at a glance keeps that figure; the contenders are timed, and the timing decides."""
-    looks = {"all": 1.0, "all_but_stem": 1.1, "no_add": 1.5, "linear": 9.0}
-    times = {"all": 1.2, "all_but_stem": 1.0}
-    asked: list[str] = []
+def test_other_files_are_timed_together_with_the_plans(exported, digits, tmp_path):
+    asked: list[list[str]] = []
 
-    def time_file(path):
-        asked.append(path.stem)
-        return times[path.stem]
+    def compare(files):
+        asked.append([file.name for file in files])
+        return [float(i) for i in range(1, len(files) + 1)]
 
-    found = quantize(exported, digits[0][1200:1210], tmp_path / "q.onnx", time_file, lambda path: looks[path.stem])
-    assert sorted(asked) == sorted(times)
-    assert found.plan == "all_but_stem"
-    assert found.timings_ms == looks | times
+    found = quantization.quantize(exported, digits[0][:50], tmp_path / "q.onnx", compare, beside=[exported])
+    (names,) = asked
+    assert names[-1] == exported.name and len(names) == 1 + len(found.timings_ms)
+    assert found.plan == "all" and found.beside_ms == (float(len(names)),)
 
 
 def test_a_plan_that_is_known_to_be_the_fastest_is_the_only_one_made(exported, digits, tmp_path):
@@ -221,7 +223,7 @@ def test_a_plan_that_is_known_to_be_the_fastest_is_the_only_one_made(exported, d
         timed.append(path.name)
         return 1.0
 
-    done = quantize(exported, digits[0][:50], tmp_path / "q.onnx", clock, clock, only="no_add")
+    done = quantize(exported, digits[0][:50], tmp_path / "q.onnx", clock, only="no_add")
     assert (done.plan, timed) == ("no_add", ["no_add.onnx"])
     every = quantize(exported, digits[0][:50], tmp_path / "r.onnx", lambda path: 1.0, only="of_another_net")
     assert len(every.timings_ms) > 1

@@ -67,7 +67,13 @@ class Script:
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
     def measure(
-        self, path: Path, profile: str, quick: bool = False, brief: bool = False, above_ms: float = 0.0
+        self,
+        path: Path,
+        profile: str,
+        quick: bool = False,
+        brief: bool = False,
+        above_ms: float = 0.0,
+        once: bool = False,
     ) -> LatencyResult:
         onnx.checker.check_model(onnx.load(path))
         kind = "brief" if brief else "quick" if quick else "full"

@@ -137,6 +137,16 @@ def test_a_brief_timing_is_repeated_before_anything_is_waited_for(short, quiet, 
     assert waits == [0.0, 0.0, *latency.PAUSES_S]
 
 
+def test_a_timing_that_is_one_of_several_is_not_made_again(short, quiet, make_onnx) -> None:
+    with LatencyMeter([short], quiet) as meter:
+        seen = feed(meter, slow)
+        for _ in range(latency.GIVEN_UP):
+            meter.measure(make_onnx(), short.name, brief=True, once=True)
+        assert len(seen) == latency.GIVEN_UP
+        meter.measure(make_onnx(), short.name, brief=True)  # and says nothing about the host
+        assert len(seen) > latency.GIVEN_UP + 1
+
+
 def test_a_timing_for_a_limit_is_rougher(short, quiet, make_onnx, monkeypatch) -> None:
     asked: list[dict] = []
     with LatencyMeter([short], quiet) as meter:
@@ -145,8 +155,9 @@ def test_a_timing_for_a_limit_is_rougher(short, quiet, make_onnx, monkeypatch) -
         for above_ms in (0.0, 1e-6):
             meter.measure(make_onnx(), short.name, brief=True, above_ms=above_ms)
         meter.measure(make_onnx(), short.name, above_ms=1e-6)
+        meter.measure(make_onnx(), short.name, brief=True, once=True)
     timings = [request for request in asked if "path" in request]
-    assert ["agree" in request for request in timings] == [False, True, False]
+    assert ["agree" in request for request in timings] == [False, True, False, True]
 
 
 def test_a_host_that_stays_strange_is_not_asked_again_each_time(short, quiet, make_onnx, monkeypatch) -> None:
