@@ -284,6 +284,7 @@ class Meter(Protocol):
         quick: bool = False,
         brief: bool = False,
         above_ms: float = 0.0,
+        rough: bool = False,
         once: bool = False,
     ) -> LatencyResult: ...
 

@@ -51,7 +51,7 @@ def quantize(
     path: Path,
     calibration: np.ndarray,
     out: Path,
-    compare: Callable[[Sequence[Path]], Sequence[float]],
+    compare: Callable[[Sequence[Path], Sequence[Path]], Sequence[float]],
     only: str | None = None,
     beside: Sequence[Path] = (),
 ) -> QuantizedFile:
@@ -67,7 +67,7 @@ def quantize(
         path: A float32 file with batch norms folded; its input reads ``(N, *shape)``.
         calibration: Raw samples ``(N, *shape)``.
         out: Where to write; there whole or not at all.
-        compare: Milliseconds of one call of each of some files; called once, with distinct ones.
+        compare: Milliseconds of one call of each of the plans' files, which are distinct, and of each of ``beside``; called once.
         only: Make this plan's file alone, which was the fastest of another file of the same shape; where the graph has no such
             plan all are made.
         beside: Other files to time together with the plans' files.
@@ -94,7 +94,7 @@ def quantize(
         for plan, data in candidates.items():
             with _storing(out):
                 files[plan].write_bytes(data)
-        times = [float(ms) for ms in compare([*files.values(), *beside])]
+        times = [float(ms) for ms in compare(list(files.values()), beside)]
         timings = dict(zip(files, times[: len(files)], strict=True))
         limit = min(timings.values()) * TIE
         best = min((p for p in files if timings[p] <= limit), key=lambda p: len(candidates[p]))

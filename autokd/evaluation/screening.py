@@ -21,7 +21,7 @@ from autokd.compression.fold import absorbs_identity
 from autokd.compression.pruning import default_groups, shares, width_left
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.costs import static_costs, timed_costs
-from autokd.evaluation.int8_race import Int8Race
+from autokd.evaluation.int8_race import GAINS, INT8_GAIN, Int8Race
 from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.work import Params, clock_profile, exported_costs, ratios
 from autokd.hardware.profile import HardwareProfile
@@ -92,7 +92,9 @@ def screen_reads(
         "bits": bits,
         "profiles": [asdict(p) for p in wanted],
         "limits": [str(c) for c in limits],
-    } | ({"whole": True} if whole else {})
+        **({"whole": True} if whole else {}),
+        **({"bounds": [INT8_GAIN, *GAINS]} if bits == 8 and limits else {}),
+    }
 
 
 def known_limits(plan: Plan) -> list[Constraint]:
@@ -183,7 +185,7 @@ class Screening:
         profiles: Where to time.
         limits: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
         quick: Never rest with a brief timing.
-        whole: Time every int8 plan, and nothing only as well as the limits need it.
+        whole: Time every int8 plan, and nothing only as closely as the limits need it.
         only: The one int8 plan to look at, where the net has it; "": all.
     """
 
@@ -248,10 +250,11 @@ class Screening:
         return found
 
     def brief(self, file: Path, profile: HardwareProfile, gain: float = 1.0) -> Measurement:
-        """A timing that ends even earlier where the file is far above ``gain`` times a limit, unless it is compared with others."""
+        """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
         tops = [c.limit * gain for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
-        above_ms = 0.0 if self.whole else (1 + 2 * MARGIN) * min(tops, default=0.0)
-        timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms)
+        above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
+        rough = bool(above_ms) and not self.whole
+        timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms, rough=rough)
         return timed_costs(timed, profile, timing="brief")[0]
 
     def _settled(self, file: Path, profile: HardwareProfile, brief: Measurement, **extra: Any) -> list[Measurement]:

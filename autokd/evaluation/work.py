@@ -44,7 +44,7 @@ COMPARED = 2048
 """Samples on which a rung's file is compared with its model: a wrong graph shows on the first, and the model is slower than the
 file. A ladder makes dozens; ``finish`` compares the chosen one's on all."""
 SAVES = 0.97
-"""An int8 file is taken for faster below this share of the float file's time: quick timings differ by a percent or two."""
+"""An int8 file is taken for faster below this share of the float file's time: two timings differ by a percent or two."""
 
 
 def build_key(parts: Parts, shape: Params) -> str:
@@ -104,7 +104,7 @@ def clock_profile(plan: Plan) -> str:
     return names[0] if names and names[0] else plan.profiles[0].name
 
 
-def comparison(parts: Parts) -> Callable[[Sequence[Path]], list[float]]:
+def comparison(parts: Parts) -> Callable[[Sequence[Path], Sequence[Path]], list[float]]:
     """Times files against each other on that profile."""
     return functools.partial(compare_times, parts.meter, profile=clock_profile(parts.plan))
 

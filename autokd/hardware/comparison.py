@@ -18,7 +18,7 @@ CONTENDER = 1.15
 """A file that looks so many times slower than the fastest is not timed again."""
 
 
-def compare(meter: Meter, files: Sequence[Path], profile: str) -> list[float]:
+def compare(meter: Meter, files: Sequence[Path], beside: Sequence[Path] = (), *, profile: str) -> list[float]:
     """Milliseconds of one call of each file, good for telling which is faster.
 
     A shared core is half as fast again in one second as in the next, and files timed one after another, however long, may meet
@@ -27,33 +27,41 @@ def compare(meter: Meter, files: Sequence[Path], profile: str) -> list[float]:
 
     Args:
         meter: Times.
-        files: ONNX files.
+        files: ONNX files among which the fastest is sought; one that is far behind in each of the first rounds is left at that.
+        beside: Others, which are in every round and put none of them behind.
         profile: Name of one of the meter's profiles.
 
     Returns:
-        In the order of ``files``, at the host's usual clock as far as it is known.
+        In the order of ``files``, then of ``beside``; at the host's usual clock as far as it is known.
 
     Raises:
         StageFailure: A file cannot be loaded or run.
     """
-    raw = np.full((ROUNDS, len(files)), np.nan)
-    factors = []
-    going = list(range(len(files)))
-    for turn in range(ROUNDS if len(files) > 1 else 1):
+    every = [*files, *beside]
+    if len(every) == 1:
+        return [meter.measure(every[0], profile, brief=True).p50_ms]
+    raw, factors = np.full((2, ROUNDS, len(every)), np.nan)
+    going, apart = list(range(len(every))), np.ones(len(files))
+    for turn in range(ROUNDS):
         if turn == SCOUTS:
-            apart = (raw[:SCOUTS] / raw[:SCOUTS].min(axis=1, keepdims=True)).min(axis=0)
-            going = [k for k in going if apart[k] <= CONTENDER]
+            scouts = raw[:SCOUTS, : len(files)]
+            apart = (scouts / scouts.min(axis=1, keepdims=True)).min(axis=0)
+            going = [k for k in going if k >= len(files) or apart[k] <= CONTENDER]
             if len(going) == 1:
                 break
         for k in going:
-            timed = meter.measure(files[k], profile, brief=True, once=True)
-            raw[turn, k] = timed.p50_ms / (timed.clock_factor or 1.0)
-            factors.append(timed.clock_factor or 1.0)
-    left = np.log(raw[~np.isnan(raw).all(axis=1)])
-    of_file, of_round = np.zeros(len(files)), np.zeros((len(left), 1))
+            timed = meter.measure(every[k], profile, brief=True, once=True)
+            factors[turn, k] = timed.clock_factor or 1.0
+            raw[turn, k] = timed.p50_ms / factors[turn, k]
+    done = ~np.isnan(raw).all(axis=1)
+    left = np.log(raw[done][:, going])
+    of_file, of_round = np.zeros(len(every)), np.log(np.nanmedian(factors[done], axis=1))
     for _ in range(SWEEPS):
-        row = np.nanmedian(left[:, going], axis=1, keepdims=True)
-        of_round, left = of_round + row, left - row
-        column = np.nanmedian(left, axis=0)
-        of_file, left = of_file + column, left - column
-    return [float(ms) for ms in np.exp(of_file + np.median(of_round)) * np.median(factors)]
+        row = np.median(left, axis=1)
+        of_round, left = of_round + row, left - row[:, None]
+        column = np.median(left, axis=0)
+        of_file[going] += column
+        left = left - column
+    for k in set(range(len(files))) - set(going):
+        of_file[k] = of_file[[g for g in going if g < len(files)]].min() + np.log(apart[k])
+    return [float(ms) for ms in np.exp(of_file + np.median(of_round))]

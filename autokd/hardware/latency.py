@@ -105,6 +105,7 @@ class LatencyMeter:
         quick: bool = False,
         brief: bool = False,
         above_ms: float = 0.0,
+        rough: bool = False,
         once: bool = False,
     ) -> LatencyResult:
         """Time a file on a profile.
@@ -115,7 +116,7 @@ class LatencyMeter:
             quick: A third of the calls and of the time, by the same method: for screens.
             brief: Some ten milliseconds, by the same method, without the memory: tells clear cases apart.
             above_ms: Stop as soon as a few blocks of calls are all above this, before the clock's drift is taken out; 0: never.
-                The blocks of a brief timing need not agree so well then: it is compared with a limit, not with other timings.
+            rough: The blocks of a brief timing need not agree so well: it is compared with a limit, not with other timings.
             once: Not made again, however disturbed; for files that are timed in turns (:mod:`autokd.hardware.comparison`).
 
         Raises:
@@ -133,8 +134,9 @@ class LatencyMeter:
         asked = self.profiles[profile]
         request = _request(Path(path).resolve(), asked, quick)
         if brief:
-            request |= {key: min(request[key], most) for key, most in BRIEF.items()} | {"memory": 0}
-            request |= {"agree": ROUGH} if above_ms or once else {}
+            most = {key: value for key, value in BRIEF.items() if asked.provider == CPU or key != "warmup"}
+            request |= {key: min(request[key], value) for key, value in most.items()} | {"memory": 0}
+            request |= {"agree": ROUGH} if rough or once else {}
         request["above_ms"] = above_ms
         with self._locks[profile]:
             reply, factor = self._timed(asked, request, Path(path))

@@ -393,7 +393,7 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
             {"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()}
         )
         gc.collect()
-        gc.freeze()  # the imports' objects stay: a collection before each timing need not look at them again
+        gc.freeze()  # the imports' objects stay: a collection before a timing need not look at them again
         for line in lines():
             if line.strip():
                 send(answer(json.loads(line)))

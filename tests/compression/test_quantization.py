@@ -26,7 +26,9 @@ NAMES = [f"digit {i}" for i in range(10)]
 
 def quantize(path, calibration, out, time_file, **more):
     """With a clock for one file."""
-    return quantization.quantize(path, calibration, out, lambda files: [time_file(file) for file in files], **more)
+    return quantization.quantize(
+        path, calibration, out, lambda files, beside: [time_file(file) for file in (*files, *beside)], **more
+    )
 
 
 def time_file(path):
@@ -206,9 +208,9 @@ def test_weights_are_symmetric_per_channel(exported, digits, tmp_path):
 def test_other_files_are_timed_together_with_the_plans(exported, digits, tmp_path):
     asked: list[list[str]] = []
 
-    def compare(files):
-        asked.append([file.name for file in files])
-        return [float(i) for i in range(1, len(files) + 1)]
+    def compare(files, beside):
+        asked.append([file.name for file in (*files, *beside)])
+        return [float(i) for i in range(1, len(asked[0]) + 1)]
 
     found = quantization.quantize(exported, digits[0][:50], tmp_path / "q.onnx", compare, beside=[exported])
     (names,) = asked

@@ -153,8 +153,8 @@ def test_a_timing_for_a_limit_is_rougher(short, quiet, make_onnx, monkeypatch) -
         ask = meter._ask
         monkeypatch.setattr(meter, "_ask", lambda profile, request: asked.append(request) or ask(profile, request))
         for above_ms in (0.0, 1e-6):
-            meter.measure(make_onnx(), short.name, brief=True, above_ms=above_ms)
-        meter.measure(make_onnx(), short.name, above_ms=1e-6)
+            meter.measure(make_onnx(), short.name, brief=True, rough=bool(above_ms))
+        meter.measure(make_onnx(), short.name, brief=True, above_ms=1e-6)
         meter.measure(make_onnx(), short.name, brief=True, once=True)
     timings = [request for request in asked if "path" in request]
     assert ["agree" in request for request in timings] == [False, True, False, True]

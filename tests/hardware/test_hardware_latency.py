@@ -80,7 +80,7 @@ def test_quick_asks_for_less(short: HardwareProfile, quiet: Quiet, make_onnx) ->
 def test_brief_asks_for_a_little_and_no_memory(
     short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency, "PAUSES_S", ())  # each is timed once, however disturbed
+    monkeypatch.setattr(latency, "PAUSES_S", ())  # no waits, however disturbed
     patient = replace(short, min_count=200, min_duration_s=2.0, max_duration_s=4.0, warmup=1000)
     with LatencyMeter([short, replace(patient, name="patient")], quiet) as meter:
         path = make_onnx()
