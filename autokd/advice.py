@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from autokd.objectives import Objective
+from autokd.config.objectives import Objective
+from autokd.config.until import WINDOW_S, Until, span_words
 from autokd.pareto import gains_over
-from autokd.until import WINDOW_S, Until, span_words
 
 FEWEST = 10
 """Measured students before a number is given."""

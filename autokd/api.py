@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from autokd import registry
-from autokd.config import StudyConfig, from_dict, from_yaml
+from autokd.config.load import from_dict, from_yaml
+from autokd.config.plan import Plan, difference, make_plan
+from autokd.config.study_file import StudyConfig
 from autokd.errors import ConfigError, HardwareError, StudyError, nearest
 from autokd.folders import home_of, new_home, writable
 from autokd.ledger import Ledger, check_place, list_studies, storage_url
-from autokd.plan import Plan, difference, make_plan
 from autokd.progress import Watcher
 from autokd.study import Study
 from autokd.warm_start import check_data, check_source

@@ -99,7 +99,7 @@ def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path
     if path.exists():
         raise UserError("`autokd init` must not overwrite a file", str(path), "Name another, or remove it.")
     try:
-        write_atomic(path, (Path(__file__).parent / "study_template.yaml").read_text(encoding="utf-8"))
+        write_atomic(path, (Path(__file__).parent / "config" / "study_template.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise StorageError(
             "the study file must have a place that can be written", f"{path}: {error.strerror}"
@@ -129,8 +129,8 @@ def search(
     from autokd import tables
     from autokd.api import dry_run as preflight
     from autokd.api import search_plan
-    from autokd.config import from_yaml
-    from autokd.plan import make_plan
+    from autokd.config.load import from_yaml
+    from autokd.config.plan import make_plan
 
     given = list(overrides or [])
     given += [f"runner={runner}"] if runner else []

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError
 from autokd.files import disk_bytes, read_json, write_json
 from autokd.ledger import shown_url, sqlite_file
-from autokd.plan import Plan
 from autokd.results import Member
 
 OWNER = "ledger.json"

@@ -15,8 +15,8 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError, nearest
-from autokd.plan import Plan
 from autokd.trial import RECORD_KEY, Outcome, ParamValue, TrialRecord
 
 DEFAULT_URL = "sqlite:///autokd.db"

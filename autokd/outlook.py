@@ -12,8 +12,8 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd.advice import GainWatch
+from autokd.config.objectives import Objective, metric_of
 from autokd.ledger import record_of
-from autokd.objectives import Objective, metric_of
 from autokd.proxy import ProxyGate, log_macs_params
 from autokd.search_clock import search_clock
 from autokd.trial import Outcome, TrialRecord

@@ -126,7 +126,7 @@ def _raw(plan: Any) -> dict[str, Any]:
 
 
 def _best(plan: Any, extremes: Mapping[int, tuple[float, float]]) -> dict[str, float]:
-    from autokd.plan import Plan
+    from autokd.config.plan import Plan
 
     try:
         read = Plan.from_json(plan)

@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from autokd.config.until import span_words
 from autokd.trial import Outcome, TrialRecord
-from autokd.until import span_words
 
 if TYPE_CHECKING:
     from autokd.runners.driver import Driver

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autokd.config.objectives import Objective
+from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.ledger import Ledger, record_of
-from autokd.objectives import Objective
 from autokd.pareto import hypervolume, knee, non_dominated
-from autokd.plan import Plan
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd import __version__, registry, results
+from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError
 from autokd.files import read_json
 from autokd.folders import drop_rest, home_beside, home_of, keep_within, writable
@@ -16,7 +17,6 @@ from autokd.hardware.profile import check_host
 from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
 from autokd.lineage import Lineage
 from autokd.live import driving, is_live
-from autokd.plan import Plan
 from autokd.progress import Silent, Watcher
 from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
 from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung

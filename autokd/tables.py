@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.ledger import record_of
 from autokd.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
-from autokd.objectives import Objective, metric_of
 from autokd.results import Member, objectives_on
 from autokd.trial import RETIMED
 
 if TYPE_CHECKING:
+    from autokd.config.plan import Plan
     from autokd.evaluation.preflight import Preflight
-    from autokd.plan import Plan
     from autokd.study import Study
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from autokd.config.plan import Plan, difference
+from autokd.config.retarget import moved_plan, other_matter
 from autokd.errors import StudyError
 from autokd.folders import home_of, new_home, writable
 from autokd.hardware.profile import HardwareProfile, check_host
 from autokd.ledger import Ledger, storage_url
-from autokd.moved_plan import moved_plan, other_matter
 from autokd.origin import ORIGIN_KEY, Origin, folder_of, received, student
-from autokd.plan import Plan, difference
 from autokd.progress import Silent, Watcher
 from autokd.trial import Outcome
 
@@ -42,7 +42,7 @@ def retime(
 
     Args:
         old: The study whose students are timed.
-        profiles: Hardware profiles, see :func:`autokd.moved_plan.moved_plan`.
+        profiles: Hardware profiles, see :func:`autokd.config.retarget.moved_plan`.
         name: Of the new study; by default the old one's and the profiles'.
         front: Only the old front's students.
         requantize: Choose the operators of int8 files by the new device's clock where the weights are still there.

@@ -35,7 +35,9 @@ from autokd.compression.fold import fold_residuals
 from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.pruning import L1, prune
 from autokd.compression.quantization import quantize
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.objectives import Constraint
+from autokd.config.plan import make_plan
 from autokd.deployment.export import export
 from autokd.evaluation import screening, work
 from autokd.evaluation.int8_race import GAINS, ORDER
@@ -46,8 +48,6 @@ from autokd.evaluation.prepare import load_data
 from autokd.evaluation.stages import TrialDir
 from autokd.hardware.profile import describe_host
 from autokd.ledger import record_of
-from autokd.objectives import Constraint
-from autokd.plan import make_plan
 from autokd.trial import Candidate, Outcome, Stage
 
 PROFILE = "cpu_1_thread"

@@ -18,9 +18,9 @@ from typing import Any
 from common import FASHION_BOX, LATENCY, fashion_mnist_study, machine, share_modules, teacher_cpu_s, write_section
 
 from autokd.api import search_plan
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.pareto import non_dominated
-from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.results import Member
 from autokd.study import Study

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.ledger import STATE_KEY
-from autokd.plan import make_plan
 from autokd.study import FACTS_KEY, Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, StageRecord, TrialRecord, Violation
 

@@ -20,8 +20,8 @@ from unittest import mock
 import numpy as np
 from common import machine, write_section
 
-from autokd.config import from_dict
-from autokd.plan import make_plan
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.results import volume
 from autokd.runners.guidance import Guidance
 from autokd.study import Study

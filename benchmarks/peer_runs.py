@@ -16,7 +16,7 @@ from common import HERE, LATENCY
 from curves import Run, Student
 from tasks import Facts
 
-from autokd.config import TrainingConfig
+from autokd.config.study_file import TrainingConfig
 from autokd.deployment.verify import scores
 from autokd.errors import StudyError
 from autokd.evaluation.dataset_store import open_dataset

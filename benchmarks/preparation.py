@@ -12,7 +12,8 @@ from typing import Any
 from common import LATENCY, teacher_cpu_s
 from tasks import Facts, Task
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.data.dataset import majority_accuracy
 from autokd.deployment.export import export
 from autokd.errors import HardwareError
@@ -25,7 +26,6 @@ from autokd.files import read_json, write_json
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import describe_host
 from autokd.hardware.quiet import Quiet
-from autokd.plan import make_plan
 from autokd.protocols import Dataset
 
 TIMINGS = 7

@@ -28,9 +28,11 @@ from peer_runs import script_done, script_run
 from preparation import prepared, shared_root
 from tasks import TASKS, Facts, Task
 
-from autokd import registry, yaml_file
+from autokd import registry
 from autokd.api import search_plan
-from autokd.config import from_dict
+from autokd.config import yaml_file
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.errors import AutokdError
 from autokd.evaluation.confirm import confirm
 from autokd.evaluation.parts import CLOCKS
@@ -39,7 +41,6 @@ from autokd.hardware.profile import load_profile
 from autokd.hardware.quiet import Quiet
 from autokd.ledger import record_of
 from autokd.overview import overview
-from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.results import CONFIRMED_KEY
 from autokd.study import Study

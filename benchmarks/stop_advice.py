@@ -24,9 +24,9 @@ from common import write_section
 from pydantic import ValidationError
 
 from autokd.advice import LEAST_TO_STOP, LEVEL, GainWatch
+from autokd.config.objectives import Objective
 from autokd.hardware.profile import describe_host
 from autokd.ledger import list_studies
-from autokd.objectives import Objective
 from autokd.reader import TrialReader
 from autokd.search_clock import search_clock
 from autokd.study import Study

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import confirmed_facts, title
 from autokd.lineage import Lineage, left_words
-from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.tables import number
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from autokd.config.objectives import Objective
 from autokd.lineage import INHERITS
-from autokd.objectives import Objective
 from autokd.trial import Outcome
 
 FEWEST = 20

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import title
 from autokd.figures import front_history
 from autokd.lineage import FINISH, NARROW, REFINE, ROOT, TRAIN, Lineage, cut_text, grouped, left_words
-from autokd.objectives import Objective, metric_of
 from autokd.tables import number, summary
 
 KINDS = {

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autokd.objectives import Objective, metric_of
-from autokd.space import SearchSpace
+from autokd.config.objectives import Objective, metric_of
+from autokd.config.space import SearchSpace
 from autokd.tables import number
 from autokd.trial import ERROR, Stage
 

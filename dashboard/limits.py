@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard import picking
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import axes, label
-from autokd.objectives import Objective, metric_of
 from autokd.tables import number
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from autokd.config.objectives import Constraint, metric_of
 from autokd.errors import UserError
-from autokd.objectives import Constraint, metric_of
 from autokd.trial import Outcome, TrialRecord
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autokd.objectives import METRICS, Objective, metric_of
+from autokd.config.objectives import METRICS, Objective, metric_of
 from autokd.results import knee_row
 
 E24 = (

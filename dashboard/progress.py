@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config import BudgetConfig
+from autokd.config.study_file import BudgetConfig
 from autokd.figures import search_seconds
 from autokd.files import read_json
 from autokd.lineage import Lineage

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import Objective
+from autokd.config.plan import Plan
 from autokd.errors import UserError
 from autokd.ledger import CONFIG_KEY, sqlite_file, storage_errors, storage_url
 from autokd.lineage import Lineage
 from autokd.live import BEAT_S, DRIVER_KEY, driver_alive
-from autokd.objectives import Objective
 from autokd.overview import LIVE, StudySummary, overview
 from autokd.pareto import non_dominated
-from autokd.plan import Plan
 from autokd.reader import Made, Seen, TrialReader
 from autokd.results import REFERENCE_KEY, Member, objectives_on
 from autokd.study import FACTS_KEY, Study

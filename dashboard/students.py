@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.picking import compromise
-from autokd.objectives import Objective, metric_of
 from autokd.tables import number
 
 MOST = 1000

@@ -85,7 +85,7 @@ def share(summary: StudySummary) -> float | None:
 
 def readable(plan: Mapping[str, Any]) -> bool:
     """Whether this version understands a plan: one of another version cannot be opened."""
-    from autokd.plan import Plan
+    from autokd.config.plan import Plan
 
     try:
         Plan.from_json(json.dumps(plan))

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import autokd
-from autokd import registry, yaml_file
-from autokd.config import StudyConfig, from_dict
+from autokd import registry
+from autokd.config import yaml_file
+from autokd.config.checks import check_stages
+from autokd.config.load import from_dict
+from autokd.config.objectives import METRICS, Objective, parse_constraints, parse_objectives
+from autokd.config.space import load_space
+from autokd.config.study_file import StudyConfig
 from autokd.dashboard.yaml_edit import values_of
 from autokd.errors import ConfigError, UserError, nearest
 from autokd.hardware.profile import check_host, load_profile
-from autokd.objectives import METRICS, Objective, parse_constraints, parse_objectives
-from autokd.plan_checks import check_stages
-from autokd.space import load_space
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Checked:
 
 def template() -> str:
     """The commented study file that ``autokd init`` writes."""
-    return (Path(str(autokd.__file__)).parent / "study_template.yaml").read_text(encoding="utf-8")
+    return (Path(str(autokd.__file__)).parent / "config" / "study_template.yaml").read_text(encoding="utf-8")
 
 
 def check(text: str) -> Checked:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.errors import StudyError
 from autokd.folders import owned_home
 from autokd.lineage import Lineage, left_words
-from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.study import Study
 from autokd.tables import number

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.progress import column
 from autokd.dashboard.texts import UNITS, title
 from autokd.errors import UserError
-from autokd.objectives import Objective, metric_of
 from autokd.trial import ERROR, Outcome
 
 PARAM = "params_"

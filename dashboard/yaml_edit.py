@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from autokd import yaml_file
+from autokd.config import yaml_file
 from autokd.errors import ConfigError
 
 Path = tuple[str, ...]

@@ -10,7 +10,7 @@ import pytest
 
 from autokd import advice
 from autokd.advice import FEWEST, LEVEL, ExpectedGain, GainWatch, percent, volumes
-from autokd.objectives import Objective
+from autokd.config.objectives import Objective
 from autokd.outlook import watch_frame
 from autokd.pareto import hypervolume, hypervolume_contributions
 

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 import autokd
-from autokd.config import EDITABLE, StudyConfig, TeacherConfig, from_dict, from_yaml
+from autokd.config.load import from_dict, from_yaml
+from autokd.config.plan import Plan, difference, make_plan
+from autokd.config.study_file import EDITABLE, StudyConfig, TeacherConfig
 from autokd.errors import ConfigError
-from autokd.plan import Plan, difference, make_plan
 
-TEMPLATE = Path(autokd.__file__).parent / "study_template.yaml"
+TEMPLATE = Path(autokd.__file__).parent / "config" / "study_template.yaml"
 SMALLEST: dict[str, Any] = {
     "name": "s",
     "data": {"source": "digits"},

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 import typer.main
 
-from autokd import registry, yaml_file
+from autokd import registry
 from autokd.cli import app
-from autokd.config import from_dict, from_yaml
+from autokd.config import yaml_file
+from autokd.config.load import from_dict, from_yaml
+from autokd.config.plan import Plan, make_plan
+from autokd.config.space import load_space
 from autokd.hardware.profile import load_profile
-from autokd.plan import Plan, make_plan
-from autokd.space import load_space
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
-STUDIES = [ROOT / "autokd" / "study_template.yaml", *sorted((ROOT / "examples").glob("**/*.yaml"))]
+STUDIES = [ROOT / "autokd" / "config" / "study_template.yaml", *sorted((ROOT / "examples").glob("**/*.yaml"))]
 
 
 @dataclass(frozen=True)

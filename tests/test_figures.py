@@ -12,8 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from autokd.config.objectives import Objective
 from autokd.figures import OKABE_ITO, axes, front_figure, label, plain, still
-from autokd.objectives import Objective
 from autokd.reader import measured_columns
 from autokd.trial import Measurement, Outcome, TrialRecord
 

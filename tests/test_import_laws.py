@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.ledger import Ledger
-from autokd.plan import make_plan
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Ran, tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.lineage import Lineage, Step, channels_left, cut_text, grouped
-from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.reader import TrialReader
 from autokd.runners.driver import Driver

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from support import TINY_SPACE, tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import Plan, make_plan
+from autokd.config.retarget import moved_plan, other_matter
 from autokd.errors import ConfigError
-from autokd.moved_plan import moved_plan, other_matter
-from autokd.plan import Plan, make_plan
 
 SPACE: dict[str, Any] = TINY_SPACE | {"parameters": {"width_1": {"choice": [8, 12], "stage": "build"}}}
 

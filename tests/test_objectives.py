@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from autokd.config.objectives import METRICS, Constraint, Objective, metric_of, parse_constraints, parse_objectives
 from autokd.errors import ConfigError
-from autokd.objectives import METRICS, Constraint, Objective, metric_of, parse_constraints, parse_objectives
 
 ONE, TWO = ["cpu_1_thread"], ["cpu_1_thread", "raspberry_pi_5"]
 
@@ -165,6 +165,6 @@ def test_constraints_are_resolved_and_repetitions_dropped() -> None:
 
 
 def test_objectives_need_the_standard_library_only() -> None:
-    code = "import sys, autokd.objectives; print({'numpy', 'torch', 'ray', 'optuna'} & set(sys.modules))"
+    code = "import sys, autokd.config.objectives; print({'numpy', 'torch', 'ray', 'optuna'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from autokd.objectives import Objective
+from autokd.config.objectives import Objective
 from autokd.outlook import gate_frame, goals_of
 from autokd.proxy import (
     FEWEST,

@@ -11,11 +11,11 @@ import optuna
 import pytest
 import sqlalchemy
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.errors import StorageError, StudyError
 from autokd.live import DRIVER_KEY
 from autokd.overview import overview
-from autokd.plan import make_plan
 from autokd.reader import TrialReader
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation

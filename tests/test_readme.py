@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from autokd.config import TeacherConfig
-from autokd.space import load_space
-from autokd.yaml_file import parse
+from autokd.config.space import load_space
+from autokd.config.study_file import TeacherConfig
+from autokd.config.yaml_file import parse
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from autokd import registry
+from autokd.config.space import load_space
 from autokd.data.check import checked
 from autokd.errors import ConfigError
 from autokd.hardware.profile import load_profile
 from autokd.protocols import DataOptions
-from autokd.space import load_space
 
 EVERYTHING = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from autokd import results
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.objectives import Objective
+from autokd.config.plan import Plan, make_plan
 from autokd.errors import StudyError
 from autokd.ledger import Ledger
-from autokd.objectives import Objective
-from autokd.plan import Plan, make_plan
 from autokd.results import Member, choose, front, volume
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.objectives import Objective
 from autokd.errors import ConfigError, StudyError
 from autokd.files import disk_bytes
 from autokd.handover import _shown_config
 from autokd.hardware.profile import load_profile
-from autokd.objectives import Objective
 from autokd.results import Member, choose
 from autokd.tables import number
 from autokd.trial import Measurement, Outcome, TrialRecord

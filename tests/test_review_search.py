@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import autokd
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.errors import StudyError
 from autokd.evaluation.prepare import recipes
 from autokd.ledger import record_of
 from autokd.live import driving
-from autokd.plan import make_plan
 from autokd.runners.driver import REJECTIONS_PER_TRIAL, Driver, counts
 from autokd.study import Study
 from autokd.trial import Outcome, TrialRecord

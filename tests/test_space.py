@@ -11,9 +11,9 @@ import optuna
 import pytest
 
 from autokd import registry
+from autokd.config.checks import check_stages
+from autokd.config.space import Parameter, SearchSpace, load_space
 from autokd.errors import ConfigError
-from autokd.plan_checks import check_stages
-from autokd.space import Parameter, SearchSpace, load_space
 from autokd.trial import Candidate, ParamValue, Stage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -12,16 +12,17 @@ import pytest
 from support import tiny
 
 from autokd.advice import LEAST_OUTSIDE, LEAST_TO_STOP
-from autokd.config import EDITABLE, BudgetConfig, from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
+from autokd.config.study_file import EDITABLE, BudgetConfig
+from autokd.config.until import Until, span_words
 from autokd.errors import ConfigError
-from autokd.plan import make_plan
 from autokd.progress import Bar
 from autokd.results import REFERENCE_KEY
 from autokd.runners import driver as driver_module
 from autokd.runners.driver import Driver
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
-from autokd.until import Until, span_words
 
 TRIAL_S = 30.0
 

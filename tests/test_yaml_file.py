@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autokd import yaml_file
+from autokd.config import yaml_file
 from autokd.errors import ConfigError
 
 

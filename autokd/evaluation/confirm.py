@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from autokd.config.plan import Plan
 from autokd.deployment.verify import scores as file_scores
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.teaching import obtain_teacher
 from autokd.files import digest
-from autokd.plan import Plan
 from autokd.results import Member, checked_file
 
 

@@ -22,11 +22,11 @@ from autokd import registry
 from autokd.compression.importance import L1
 from autokd.compression.pruning import default_groups
 from autokd.compression.pruning import prune as prune_channels
+from autokd.config.objectives import Objective
 from autokd.errors import Infeasible
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.screening import sketch_costs
-from autokd.objectives import Objective
 from autokd.protocols import Shortens
 from autokd.trial import ParamValue, Violation
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autokd import registry
+from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.errors import StudyError
 from autokd.evaluation.cache import StageStore
@@ -19,7 +20,6 @@ from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import digest, file_sha256, read_json
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.quiet import OnWait, Quiet, never_mind
-from autokd.plan import Plan
 from autokd.protocols import Dataset, Recipe
 from autokd.students.raw_input import RawInput
 from autokd.teachers.bank import TeacherBank

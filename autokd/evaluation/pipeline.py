@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible, Paused, StageFailure, StorageError
 from autokd.evaluation import screening, work
 from autokd.evaluation.parts import Parts
@@ -17,7 +18,6 @@ from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
 from autokd.evaluation.rungs import climb
 from autokd.evaluation.stages import Stored, TrialDir, disk_error
 from autokd.files import link, read_json, write_atomic, write_json
-from autokd.space import SearchSpace
 from autokd.trial import (
     Candidate,
     Measurement,
@@ -315,13 +315,3 @@ class Evaluation:
         link(package.folder / package.value["file"], self.artifact)
         self.artifact_sha256 = package.value["sha256"]
         link(checked.folder / "scores.npy", self.trial.folder / "validation_scores.npy")
-
-
-def allowed_bits(space: SearchSpace) -> set[int]:
-    """The bits that a space lets its students have."""
-    if "bits" in space.fixed:
-        return {int(space.fixed["bits"])}
-    searched = next((p for p in space.parameters if p.name == "bits"), None)
-    if searched is None:
-        return {32}
-    return {int(v) for v in searched.choices} if searched.choices else {int(searched.low), int(searched.high)}

@@ -11,6 +11,9 @@ from typing import Any
 
 import optuna
 
+from autokd.config.objectives import Constraint
+from autokd.config.plan import Plan
+from autokd.config.space import SearchSpace
 from autokd.errors import ConfigError, StageFailure, StudyError
 from autokd.evaluation import screening, work
 from autokd.evaluation.dataset_store import save_dataset
@@ -19,10 +22,7 @@ from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.stages import TrialDir
 from autokd.files import write_json
-from autokd.objectives import Constraint
-from autokd.plan import Plan
 from autokd.protocols import Dataset
-from autokd.space import SearchSpace
 from autokd.trial import ParamValue, Stage
 
 TRIALS = 24

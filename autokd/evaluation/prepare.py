@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
 from autokd.errors import HardwareError, StageFailure
@@ -24,7 +25,6 @@ from autokd.files import digest, write_json
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import describe_host
 from autokd.hardware.quiet import Quiet
-from autokd.plan import Plan
 from autokd.protocols import Dataset, Recipe, Teacher
 from autokd.teachers.bank import TeacherBank
 from autokd.teachers.checkup import check_up

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autokd import registry
-from autokd.config import DistillationConfig, TrainingConfig
+from autokd.config.checks import RECIPE_KEYS
+from autokd.config.study_file import DistillationConfig, TrainingConfig
 from autokd.errors import ConfigError
-from autokd.plan_checks import RECIPE_KEYS
 from autokd.protocols import DistillationMethod, Recipe
 from autokd.trial import ParamValue
 

@@ -19,14 +19,14 @@ from torch import nn
 
 from autokd.compression.fold import absorbs_identity
 from autokd.compression.pruning import default_groups, shares, width_left
+from autokd.config.objectives import Constraint
+from autokd.config.plan import Plan
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.costs import static_costs, timed_costs
 from autokd.evaluation.int8_race import GAINS, INT8_GAIN, Int8Race
 from autokd.evaluation.parts import Parts, prune_groups
 from autokd.evaluation.work import Params, clock_profile, exported_costs, ratios
 from autokd.hardware.profile import HardwareProfile
-from autokd.objectives import Constraint
-from autokd.plan import Plan
 from autokd.trial import Measurement
 
 MARGIN = 0.10

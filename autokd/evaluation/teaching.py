@@ -15,6 +15,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from autokd import registry
+from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
@@ -22,7 +23,6 @@ from autokd.evaluation.parts import build_module, family_key
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages import VERSION
 from autokd.files import digest, write_json
-from autokd.plan import Plan
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
 
 WEIGHTS = "weights.safetensors"

@@ -18,6 +18,8 @@ from autokd.compression.fold import fold_residuals
 from autokd.compression.pruning import default_groups, shrink_to
 from autokd.compression.pruning import prune as prune_channels
 from autokd.compression.quantization import quantize as quantize_file
+from autokd.config.objectives import METRICS
+from autokd.config.plan import Plan
 from autokd.deployment.export import export as export_file
 from autokd.deployment.verify import scores as file_scores
 from autokd.deployment.verify import verify as compare
@@ -32,8 +34,6 @@ from autokd.evaluation.stages import Stored, TrialDir
 from autokd.files import digest, read_json, write_json
 from autokd.hardware.comparison import compare as compare_times
 from autokd.hardware.profile import HardwareProfile
-from autokd.objectives import METRICS
-from autokd.plan import Plan
 from autokd.protocols import CurvePoint
 from autokd.trial import Measurement, ParamValue
 

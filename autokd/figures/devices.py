@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from autokd.config.objectives import Objective
 from autokd.figures.style import FAINT, GREY, OKABE_ITO, SYMBOLS, axis, layout, plain, value_text
-from autokd.objectives import Objective
 from autokd.trial import ERROR
 
 MOST_POINTS = 2000

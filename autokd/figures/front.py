@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from autokd.config.objectives import Objective
 from autokd.figures.style import (
     FAINT,
     GREY,
@@ -23,7 +24,6 @@ from autokd.figures.style import (
     plain,
     value_text,
 )
-from autokd.objectives import Objective
 from autokd.pareto import non_dominated
 from autokd.trial import ERROR
 

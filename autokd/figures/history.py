@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from autokd.config.objectives import Objective
 from autokd.figures.front import axes, front_figure
 from autokd.figures.style import GREY, OKABE_ITO, drawable, label, layout, value_text
-from autokd.objectives import Objective
 from autokd.pareto import hypervolume
 from autokd.search_clock import search_clock
 

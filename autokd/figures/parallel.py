@@ -14,9 +14,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.figures.style import GREY, OKABE_ITO, layout, plain, value_text
 from autokd.figures.why import is_discrete, levels
-from autokd.objectives import Objective, metric_of
 
 MOST_OTHERS = 300
 MOST_FRONT = 60

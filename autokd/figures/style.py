@@ -14,7 +14,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autokd.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "hexagon")

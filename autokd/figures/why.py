@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from autokd.config.objectives import Objective
 from autokd.figures.style import GREY, OKABE_ITO, SYMBOLS, axis, layout, plain, value_text
-from autokd.objectives import Objective
 
 FEW = 12
 """Up to so many different numbers a parameter is drawn value by value."""

@@ -19,17 +19,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autokd import registry
 from autokd.advice import ExpectedGain, not_worth_it
+from autokd.config.plan import Plan
+from autokd.config.until import WINDOW_S
 from autokd.errors import AutokdError, ConfigError, StudyError, UserError
 from autokd.files import read_json
 from autokd.ledger import Ledger, record_of, storage_errors
 from autokd.outlook import watch_trials
-from autokd.plan import Plan
 from autokd.results import REFERENCE_KEY
 from autokd.runners.early_stopping import EarlyStopping
 from autokd.runners.guidance import Guidance
 from autokd.strategies import Independent, make_strategy
 from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
-from autokd.until import WINDOW_S
 
 RETRIED = ("lost_worker", "out_of_memory")
 SECOND = "second_try"

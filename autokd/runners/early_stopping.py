@@ -7,10 +7,10 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from autokd.config.objectives import metric_of
+from autokd.config.plan import Plan
 from autokd.evaluation.cache import StageStore
 from autokd.ledger import record_of
-from autokd.objectives import metric_of
-from autokd.plan import Plan
 from autokd.runners.halving import Curve, Halving
 from autokd.trial import CONTINUES, Outcome, Stage, TrialRecord
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from autokd.config.objectives import Constraint, Objective, least_useful
+from autokd.config.plan import Plan
 from autokd.ledger import record_of
-from autokd.objectives import Constraint, Objective, least_useful
 from autokd.outlook import empty_gate, show
-from autokd.plan import Plan
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.samplers.threads import one_thread
@@ -135,7 +135,7 @@ class Guidance:
 
     def _exact(self, goal: Objective | Constraint) -> bool:
         """Whether a sketch tells it: an int8 file's size depends on which of its plans is fastest."""
-        from autokd.evaluation.pipeline import allowed_bits
+        from autokd.config.space import allowed_bits
 
         if goal.metric == "size_bytes":
             return allowed_bits(self.plan.space) == {32}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import psutil
 
-from autokd.plan import Plan
+from autokd.config.plan import Plan
 from autokd.runners.evaluator import Limits
 
 SCREEN_S = 120.0

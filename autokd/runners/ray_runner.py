@@ -25,8 +25,8 @@ from ray import tune
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
+from autokd.config.plan import Plan
 from autokd.errors import HardwareError, StorageError
-from autokd.plan import Plan
 from autokd.runners.driver import Driver
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution
 
+from autokd.config.space import Parameter, SearchSpace, holds
 from autokd.samplers.conditions import Params, filled, wish_or_draw
 from autokd.samplers.nni_space import Axis
-from autokd.space import Parameter, SearchSpace, holds
 
 
 class Declared:

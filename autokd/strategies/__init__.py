@@ -9,7 +9,7 @@ from autokd.strategies.independent import SAMPLE, Independent
 from autokd.trial import Candidate, Origin, TrialRecord
 
 if TYPE_CHECKING:
-    from autokd.plan import Plan
+    from autokd.config.plan import Plan
 
 __all__ = ["SAMPLE", "Independent", "Strategy", "make_strategy"]
 

@@ -12,7 +12,7 @@ from autokd.strategies.nodes import Forest, Node
 from autokd.trial import Rung
 
 if TYPE_CHECKING:
-    from autokd.config import SearchConfig
+    from autokd.config.study_file import SearchConfig
 
 RACE = 1 / 3
 """Training of a root that nobody vouches for. Rank correlation with the final accuracy: .31 at 11 %, .80 at 33 % (measured on

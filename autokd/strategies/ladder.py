@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from autokd.config.plan import Plan
 from autokd.lineage import rung_text
-from autokd.plan import Plan
 from autokd.strategies.arms import RACE, arms_of, root_arms
 from autokd.strategies.forecast import Forecast
 from autokd.strategies.nodes import Forest, Node, rate_of

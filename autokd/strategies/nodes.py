@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autokd.config.objectives import Objective, least_useful
 from autokd.lineage import Lineage, Worth
-from autokd.objectives import Objective, least_useful
 from autokd.pareto import hypervolume, non_dominated
 from autokd.trial import TRAINING, Origin, Outcome, ParamValue, Rung, TrialRecord
 

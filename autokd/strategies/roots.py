@@ -9,8 +9,8 @@ from typing import Any
 import optuna
 
 from autokd import registry
-from autokd.plan import Plan
-from autokd.space import Parameter
+from autokd.config.plan import Plan
+from autokd.config.space import Parameter
 from autokd.strategies.nodes import Forest, rate_of
 from autokd.trial import ParamValue, Stage
 

@@ -40,9 +40,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from autokd.config.space import SearchSpace, load_space
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.evaluation.parts import build_module
-from autokd.space import SearchSpace, load_space
 from autokd.trial import Stage
 
 Config = dict[str, Any]

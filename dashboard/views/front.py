@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard import limits, picking, texts
 from autokd.dashboard.chart import chart
 from autokd.dashboard.hand import download_buttons
@@ -16,7 +17,6 @@ from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import GREY, axes, front_figure, label, still, with_lineage
 from autokd.figures.front import MOST
-from autokd.objectives import Objective, metric_of
 from autokd.results import CONFIRMED_KEY
 from autokd.tables import number
 from autokd.trial import ERROR

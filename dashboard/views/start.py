@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import metric_of
 from autokd.dashboard import drivers, launch, source
 from autokd.dashboard.controls import allowed, arrived, failed, follow
 from autokd.dashboard.launch import Job
@@ -18,7 +19,6 @@ from autokd.dashboard.study_form import TEXT, form
 from autokd.dashboard.texts import plain, title
 from autokd.dashboard.yaml_edit import put, values_of
 from autokd.errors import UserError
-from autokd.objectives import metric_of
 from autokd.tables import number
 
 KEPT = "study file"

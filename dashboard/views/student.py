@@ -6,6 +6,7 @@ import shlex
 
 import streamlit as st
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard import evidence, insight, lift, students, texts
 from autokd.dashboard.hand import download_buttons
 from autokd.dashboard.mistakes import errors
@@ -16,7 +17,6 @@ from autokd.dashboard.views.student_lineage import lineage
 from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
 from autokd.ledger import DEFAULT_URL, shown_url
 from autokd.lineage import INHERITS
-from autokd.objectives import Objective, metric_of
 from autokd.results import Member
 from autokd.tables import number
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import evidence, ladders
 from autokd.dashboard.choosing import clickable
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import path_figure
-from autokd.objectives import Objective
 
 
 def lineage(view: View, number: int) -> None:

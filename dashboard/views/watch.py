@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import progress
 from autokd.dashboard.choosing import clickable
 from autokd.dashboard.controls import controls
@@ -25,7 +26,6 @@ from autokd.figures import (
     outcomes_figure,
     volume_unit,
 )
-from autokd.objectives import Objective
 from autokd.outlook import gate_frame, watch_frame
 from autokd.proxy import ProxyGate
 

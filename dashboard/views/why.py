@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import insight
 from autokd.dashboard.choosing import QUIET, chosen_freely, figure_with_choice, kept, students
 from autokd.dashboard.insight import Importance
@@ -15,7 +16,6 @@ from autokd.dashboard.texts import plain
 from autokd.dashboard.views.why_lost import what_was_lost
 from autokd.dashboard.views.why_teacher import teacher_or_none
 from autokd.figures import importance_figure, label, parallel_figure, slice_figure
-from autokd.objectives import Objective
 
 AXES = 7
 """Parameters in the parallel coordinates before anybody chose some."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard import insight
 from autokd.dashboard.choosing import chosen_freely, figure_with_choice, students
 from autokd.dashboard.insight import TeacherEffect
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import axes, label, teacher_figure
-from autokd.objectives import Objective, metric_of
 from autokd.tables import number
 
 

@@ -14,8 +14,8 @@ from curves import Box
 from support import tiny
 from tasks import HAND_MADE_ROOT, TASKS, Task
 
-from autokd.config import from_dict
-from autokd.plan import make_plan
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 
 LONGER = {"training__epochs": 4, "teacher__training__epochs": 8}
 STUDY: dict[str, Any] = {k: v for k, v in tiny(**LONGER).items() if k not in ("name", "sampler", "budget")}

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import beside, students
-from autokd.objectives import Objective
 from autokd.results import Member
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open

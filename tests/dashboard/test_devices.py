@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from autokd.config.objectives import Objective
 from autokd.figures import devices_figure, order_between, rank_figure, winners
-from autokd.objectives import Objective
 from autokd.study import Study
 from tests.dashboard.conftest import figures
 

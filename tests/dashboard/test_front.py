@@ -15,13 +15,13 @@ import onnxruntime
 import pandas as pd
 import pytest
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import limits, picking, texts
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.folders import OWNER
 from autokd.ledger import STATE_KEY
 from autokd.live import DRIVER_KEY
-from autokd.objectives import Objective
 from autokd.study import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student

@@ -11,10 +11,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import autokd
+from autokd.config.objectives import Objective
 from autokd.dashboard import beside, insight, ladders
 from autokd.figures import front_figure, path_figure, with_lineage
 from autokd.lineage import Lineage, Step
-from autokd.objectives import Objective
 from autokd.reader import TrialReader
 from autokd.study import Study
 from autokd.trial import Outcome, Rung, TrialRecord

@@ -15,6 +15,8 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from autokd.config.objectives import Objective
+from autokd.config.space import load_space
 from autokd.dashboard import evidence, lift, students
 from autokd.dashboard.views.student import origin
 from autokd.errors import StudyError
@@ -29,9 +31,7 @@ from autokd.figures import (
     stages_figure,
 )
 from autokd.files import read_json
-from autokd.objectives import Objective
 from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
-from autokd.space import load_space
 from autokd.study import FACTS_KEY, Study
 from autokd.trial import RETIMED, StageRecord
 from tests.dashboard.conftest import EVIL, Make, Open, figures

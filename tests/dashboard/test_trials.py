@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import trials_table as tables
 from autokd.dashboard.trials_table import Filters
-from autokd.objectives import Objective
 from tests.dashboard.conftest import EVIL, Make, Open, go
 
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autokd.config import BudgetConfig
+from autokd.config.objectives import Objective
+from autokd.config.study_file import BudgetConfig
 from autokd.dashboard import progress
 from autokd.dashboard.progress import Spent
 from autokd.figures import front_history, hypervolume_figure, newest_figure, outcomes_figure, search_seconds
 from autokd.figures.history import improvements
 from autokd.files import write_json
 from autokd.ledger import CONFIG_KEY, STATE_KEY
-from autokd.objectives import Objective
 from autokd.pareto import hypervolume, non_dominated
 from autokd.reader import Running
 from autokd.trial import Outcome, StageRecord, TrialRecord

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from autokd.config.objectives import Objective
 from autokd.dashboard import insight, lost
 from autokd.dashboard.views.why_teacher import teacher_words
 from autokd.figures import importance_figure, parallel_figure, slice_figure, teacher_figure
-from autokd.objectives import Objective
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 from tests.dashboard.conftest import figures

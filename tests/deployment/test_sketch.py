@@ -22,13 +22,13 @@ from autokd.compression import quantization
 from autokd.compression.fold import absorbs_identity, fold_residuals
 from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.pruning import L1, default_groups, prune, shares, width_left
+from autokd.config.space import load_space
 from autokd.deployment.export import export
 from autokd.deployment.inspect import inspect
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.parts import family_builder, prune_groups
 from autokd.evaluation.preflight import corners, draw
 from autokd.protocols import InputSpec
-from autokd.space import load_space
 from autokd.students.raw_input import RawInput
 from autokd.testing.families import example_specs, raw_samples
 from autokd.trial import Stage

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from autokd.config.objectives import METRICS
 from autokd.errors import ConfigError, StageFailure
 from autokd.evaluation.metrics import confusion, quality, softmax
-from autokd.objectives import METRICS
 
 
 def sample(n: int = 600, classes: int = 4, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:

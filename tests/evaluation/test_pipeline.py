@@ -21,7 +21,8 @@ import torch
 from filelock import FileLock
 
 from autokd.api import verify_file
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import check, read_receipt
 from autokd.errors import AutokdError, StudyError
@@ -30,7 +31,6 @@ from autokd.evaluation.cache import StageStore
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import file_sha256
 from autokd.ledger import record_of
-from autokd.plan import make_plan
 from autokd.progress import Silent
 from autokd.study import Study
 from autokd.teachers.module import ModuleTeacher

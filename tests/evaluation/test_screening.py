@@ -15,7 +15,9 @@ from torch import nn
 
 from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.shrinking import shrink_to
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.objectives import Constraint
+from autokd.config.plan import make_plan
 from autokd.evaluation import parts as parts_module
 from autokd.evaluation import work
 from autokd.evaluation.int8_race import GAINS, INT8_GAIN, ORDER
@@ -26,8 +28,6 @@ from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import MARGIN, draw, known_limits, limited_profiles, screen, sketch_costs
 from autokd.evaluation.stages import TrialDir
 from autokd.hardware.comparison import ROUNDS
-from autokd.objectives import Constraint
-from autokd.plan import make_plan
 from autokd.protocols import InputSpec, LatencyResult
 from autokd.trial import Candidate, Measurement, Outcome
 

@@ -9,10 +9,10 @@ import optuna
 import pytest
 from support import tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.files import write_atomic
 from autokd.ledger import record_of
-from autokd.plan import make_plan
 from autokd.runners.driver import Driver, Job
 from autokd.study import Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, TrialRecord

@@ -14,13 +14,13 @@ import optuna
 import pytest
 from support import tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import Plan, make_plan
 from autokd.evaluation import free_facts, preflight
 from autokd.evaluation.free_facts import FACTS, interpolated_facts
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import sketch_costs
-from autokd.plan import Plan, make_plan
 from autokd.results import REFERENCE_KEY
 from autokd.runners.driver import Driver, make_sampler
 from autokd.runners.guidance import Guidance

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from support import tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.errors import ConfigError
 from autokd.evaluation.cache import StageStore
 from autokd.ledger import record_of
 from autokd.pareto import hypervolume
-from autokd.plan import make_plan
 from autokd.runners.driver import Driver
 from autokd.runners.early_stopping import resting_folders
 from autokd.runners.evaluator import going_on, lost_record

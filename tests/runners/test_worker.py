@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from support import environment, tiny
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import make_plan
 from autokd.evaluation.preflight import set_up_untaught
 from autokd.evaluation.prepare import load_data
-from autokd.plan import make_plan
 
 FAMILY = """
 import re, time

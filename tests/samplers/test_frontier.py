@@ -18,12 +18,12 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState, create_trial
 
+from autokd.config.space import load_space
 from autokd.pareto import hypervolume
 from autokd.samplers import FrontierSampler
 from autokd.samplers.candidates import key
 from autokd.samplers.declared import Declared
 from autokd.samplers.frontier import REFINED, duration
-from autokd.space import load_space
 from autokd.testing.samplers import check_sampler
 
 DIRECTIONS = ["minimize", "maximize"]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from autokd.config.space import load_space
 from autokd.samplers.candidates import Candidates, breeding, distinct, drawing, grid, key, keys_of, rows_of
 from autokd.samplers.conditions import Asked, Completion, Learnt, coordinates, drawn, snapped
 from autokd.samplers.declared import Declared
 from autokd.samplers.facts import Facts
 from autokd.samplers.nni_space import Axis
-from autokd.space import load_space
 
 SPACE = load_space("mobilenet_28")
 DISTRIBUTIONS: list[BaseDistribution] = [

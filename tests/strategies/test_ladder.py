@@ -16,13 +16,13 @@ from support import tiny
 from torch import nn
 
 import autokd
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.plan import Plan, make_plan
+from autokd.config.space import load_space
 from autokd.errors import ConfigError
 from autokd.evaluation import narrow
 from autokd.evaluation.narrow import LOST, Cut, Narrower, Variant
-from autokd.plan import Plan, make_plan
 from autokd.runners.driver import make_sampler
-from autokd.space import load_space
 from autokd.strategies import make_strategy
 from autokd.strategies.arms import RACE
 from autokd.strategies.forecast import SEASONED, Forecast

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autokd import registry, yaml_file
+from autokd import registry
+from autokd.config import yaml_file
 from autokd.errors import ConfigError, nearest
 from autokd.trial import ParamValue, Stage
 
@@ -300,3 +301,13 @@ def _parameter(name: str, spec: Any, fail: Any) -> Parameter:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def allowed_bits(space: SearchSpace) -> set[int]:
+    """The bits that a space lets its students have."""
+    if "bits" in space.fixed:
+        return {int(space.fixed["bits"])}
+    searched = next((p for p in space.parameters if p.name == "bits"), None)
+    if searched is None:
+        return {32}
+    return {int(v) for v in searched.choices} if searched.choices else {int(searched.low), int(searched.high)}

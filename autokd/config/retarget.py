@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from autokd.config import from_dict
+from autokd.config.load import from_dict
+from autokd.config.objectives import parse_constraints, parse_objectives
+from autokd.config.plan import Plan, difference
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile
-from autokd.objectives import parse_constraints, parse_objectives
-from autokd.plan import Plan, difference
 
 STATED = ("name", "space", "hardware", "objectives", "constraints", "reference_point", "sampler", "search")
 """Keys that two studies may differ in while a trained student is the same thing in both (the space is compared resolved)."""

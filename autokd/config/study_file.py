@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from autokd import registry, yaml_file
-from autokd.errors import ConfigError, nearest
-from autokd.until import Until
+from autokd import registry
+from autokd.config.until import Until
+from autokd.errors import nearest
 
 TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "scores", "name")
 EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
@@ -259,148 +257,3 @@ class StudyConfig(_Block):
     def fingerprint(self) -> str:
         """Canonical text of what decides results; two configurations of one study must agree on it."""
         return json.dumps(self.model_dump(exclude=set(EDITABLE)), sort_keys=True)
-
-
-def from_yaml(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """A study file with ``--set`` applied.
-
-    Raises:
-        ConfigError: Names file, line, law, value and mend.
-    """
-    raw, lines = yaml_file.read(path)
-    if not isinstance(raw, Mapping):
-        raise ConfigError(
-            "a study file must be a mapping", type(raw).__name__, "`autokd init` writes one.", str(path), 1
-        )
-    return from_dict(raw, overrides, file=str(path), lines=lines, base=path.parent)
-
-
-def from_dict(
-    raw: Mapping[str, Any],
-    overrides: Sequence[str] = (),
-    file: str | None = None,
-    lines: yaml_file.Lines | None = None,
-    base: Path | None = None,
-) -> StudyConfig:
-    """A configuration from plain values; paths are made absolute (against the current folder, then ``base``)."""
-    values = copy.deepcopy(dict(raw))
-    for text in sorted(overrides, key=lambda text: not _names_teacher(text)):  # it drops what belongs to another
-        apply_override(values, text)
-    try:
-        config = StudyConfig.model_validate(values)
-    except ValidationError as error:
-        raise _readable(error, file, lines or {}) from None
-    return _absolute(config, base)
-
-
-def apply_override(values: dict[str, Any], text: str) -> None:
-    """Apply one ``dotted.key=value`` in place; the value is YAML.
-
-    Setting one kind of teacher replaces the other, and setting ``samples`` replaces ``epochs``. ``budget.trials=+10``
-    raises a budget by 10.
-    """
-    key, equals, value_text = text.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise ConfigError("--set must be key=value", repr(text), "E.g. --set budget.trials=50.")
-    value = yaml_file.scalar(value_text)
-    if _names_teacher(text):
-        before = values.get("teacher")
-        if not isinstance(before, Mapping) or path[1] not in before:
-            values["teacher"] = {}
-    here = values
-    for part in path[:-1]:
-        below = here.get(part)
-        if below is None:
-            below = here[part] = {}
-        if not isinstance(below, dict):
-            raise ConfigError(f"--set {key} must name a key of a mapping", f"{part} = {below!r}")
-        here = below
-    if path[-1] in ("samples", "epochs"):
-        here.pop("samples", None)
-        here.pop("epochs", None)
-    if path[0] == "budget" and len(path) == 2 and value_text.strip().startswith("+") and isinstance(value, int | float):
-        default = BudgetConfig.model_fields[path[1]].default if path[1] in BudgetConfig.model_fields else None
-        limit = here.get(path[-1]) or default or 0
-        if not isinstance(limit, int | float):
-            raise ConfigError(f"--set {key}=+N must raise a number", repr(limit), f"Give it anew: --set {key}=...")
-        value += limit
-    here[path[-1]] = value
-
-
-def _names_teacher(text: str) -> bool:
-    """Whether an override says which kind of teacher to use."""
-    parent, _, kind = text.partition("=")[0].strip().partition(".")
-    return parent == "teacher" and kind in registry.names("teachers")
-
-
-def _absolute(config: StudyConfig, base: Path | None) -> StudyConfig:
-    def absolute(text: str | None) -> str | None:
-        if text is None or Path(text).is_absolute():
-            return text
-        for folder in (Path.cwd(), base):
-            if folder is not None and (folder / text).exists():
-                return str((folder / text).resolve())
-        return str(Path.cwd() / text)
-
-    update: dict[str, Any] = {}
-    if config.data.path:
-        update["data"] = config.data.model_copy(update={"path": absolute(config.data.path)})
-    teacher: dict[str, Any] = {}
-    if config.teacher.weights:
-        teacher["weights"] = absolute(config.teacher.weights)
-    if config.teacher.kind == "onnx":
-        teacher["onnx"] = absolute(config.teacher.target)
-    if teacher:
-        dumped = config.teacher.model_dump() | teacher
-        update["teacher"] = TeacherConfig.model_validate(dumped)
-    hardware = [str(absolute(h)) if h.endswith((".yaml", ".yml")) else h for h in config.hardware]
-    if isinstance(config.space, str) and config.space.endswith((".yaml", ".yml")):
-        update["space"] = absolute(config.space)
-    return config.model_copy(update=update | {"hardware": hardware})
-
-
-_BRANCH = re.compile(r"(dict|list|literal)\[|(int|float|str)$")
-"""What pydantic puts into a path to say which type of several it tried."""
-
-
-def _readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) -> ConfigError:
-    """The first validation error as one message with law, value and mend."""
-    first = error.errors()[0]
-    loc, unknown = first["loc"], first["type"] == "extra_forbidden"  # of an unknown key the last part is the key itself
-    path = tuple(p for i, p in enumerate(loc) if not _BRANCH.match(str(p)) or (unknown and i == len(loc) - 1))
-    where = ".".join(str(p) for p in path)
-    line = yaml_file.line_of(path, lines)
-    kind, given = first["type"], first.get("input")
-    if kind == "extra_forbidden":
-        return ConfigError("unknown key", repr(where), nearest(str(path[-1]), _keys(path[:-1])), file, line)
-    if kind == "missing":
-        return ConfigError(f"{where!r} must be given", "nothing", "`autokd init` shows every key.", file, line)
-    if path == ("objectives",) and kind == "too_short":
-        return ConfigError(
-            "a study needs two or three objectives",
-            given,
-            "With a single goal, name the other as well, or put it into `constraints`.",
-            file,
-            line,
-        )
-    if path == ("hardware",) and kind == "too_short":
-        mend = "Name a profile, e.g. [cpu_1_thread]; `autokd list profiles` shows them."
-        return ConfigError("`hardware` must name at least one profile", given, mend, file, line)
-    message = first["msg"].removeprefix("Value error, ")
-    law = f"{where}: {message}" if where else message
-    return ConfigError(
-        law, None if kind == "value_error" and isinstance(given, Mapping) else repr(given), None, file, line
-    )
-
-
-def _keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in path:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field is not None else None
-        annotation = next((a for a in get_args(annotation) if a is not type(None)), annotation)  # X of X | None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return [field.alias or name for name, field in model.model_fields.items()]

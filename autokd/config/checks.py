@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from autokd import registry
-from autokd.config import StudyConfig, TrainingConfig
+from autokd.config.objectives import Constraint, Objective
+from autokd.config.space import Parameter, SearchSpace, holds
+from autokd.config.study_file import StudyConfig, TrainingConfig
 from autokd.errors import ConfigError
-from autokd.objectives import Constraint, Objective
-from autokd.space import Parameter, SearchSpace, holds
 from autokd.trial import ParamValue, Stage
 
 RECIPE_KEYS = (

@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autokd import registry, yaml_file
-from autokd.config import StudyConfig, from_dict
+from autokd import registry
+from autokd.config import yaml_file
+from autokd.config.checks import check_plan, check_search, check_stages
+from autokd.config.load import from_dict
+from autokd.config.objectives import Constraint, Objective, parse_constraints, parse_objectives
+from autokd.config.space import SearchSpace, load_space
+from autokd.config.study_file import StudyConfig
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile
-from autokd.objectives import Constraint, Objective, parse_constraints, parse_objectives
-from autokd.plan_checks import check_plan, check_search, check_stages
-from autokd.space import SearchSpace, load_space
 
 
 @dataclass(frozen=True)
