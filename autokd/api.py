@@ -19,9 +19,9 @@ from autokd.config.load import from_dict, from_yaml
 from autokd.config.plan import Plan, difference, make_plan
 from autokd.config.study_file import StudyConfig
 from autokd.errors import ConfigError, HardwareError, StudyError, nearest
-from autokd.folders import home_of, new_home, writable
-from autokd.ledger import Ledger, check_place, list_studies, storage_url
 from autokd.progress import Watcher
+from autokd.storage.folders import home_of, new_home, writable
+from autokd.storage.ledger import Ledger, check_place, list_studies, storage_url
 from autokd.study import Study
 from autokd.warm_start import check_data, check_source
 
@@ -112,9 +112,9 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
     from autokd.evaluation.teaching import check_teacher
     from autokd.hardware.profile import check_host
-    from autokd.runners.driver import make_sampler
     from autokd.runners.evaluator import Evaluator
     from autokd.runners.limits import screen_limits
+    from autokd.strategies.sampling import make_sampler
 
     for profile in plan.profiles:
         check_host(profile)

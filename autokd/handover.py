@@ -17,8 +17,8 @@ from autokd.deployment.receipt import write_receipt
 from autokd.errors import StorageError, StudyError
 from autokd.files import write_atomic
 from autokd.hardware.profile import describe_host
-from autokd.ledger import shown_url
-from autokd.results import Member, checked_file
+from autokd.storage.ledger import shown_url
+from autokd.storage.results import Member, checked_file
 
 if TYPE_CHECKING:
     from autokd.study import Study

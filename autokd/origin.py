@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from autokd.errors import StudyError
 from autokd.files import file_sha256
-from autokd.ledger import Ledger, record_of
-from autokd.results import Member
+from autokd.storage.ledger import Ledger, record_of
+from autokd.storage.results import Member
 from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from autokd.config.until import span_words
 from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:
-    from autokd.runners.driver import Driver
+    from autokd.strategies.driver import Driver
     from autokd.study import Study
 
 

@@ -8,17 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autokd import __version__, registry, results
+from autokd import __version__, registry
 from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError
 from autokd.files import read_json
-from autokd.folders import drop_rest, home_beside, home_of, keep_within, writable
 from autokd.hardware.profile import check_host
-from autokd.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
-from autokd.lineage import Lineage
-from autokd.live import driving, is_live
 from autokd.progress import Silent, Watcher
-from autokd.results import CONFIRMED_KEY, REFERENCE_KEY, Member
+from autokd.storage import results
+from autokd.storage.folders import drop_rest, home_beside, home_of, keep_within, writable
+from autokd.storage.heartbeat import driving, is_live
+from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
+from autokd.storage.lineage import Lineage
+from autokd.storage.results import CONFIRMED_KEY, REFERENCE_KEY, Member
 from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Study:
         from autokd import origin, warm_start
         from autokd.evaluation.prepare import prepare
         from autokd.evaluation.threads import torch_threads
-        from autokd.runners.driver import Driver
+        from autokd.strategies.driver import Driver
 
         only, received = origin.only_retimes(self.ledger), origin.received(self.ledger)
         if only and received:
@@ -213,7 +214,7 @@ class Study:
         profile: str | None = None,
         trial: int | None = None,
     ) -> Student:
-        """One student; see :func:`autokd.results.choose`."""
+        """One student; see :func:`autokd.storage.results.choose`."""
         objectives = results.objectives_on(self.plan, profile)
         chosen = results.choose(
             self.members(profile),
@@ -265,7 +266,7 @@ class Study:
             ValueError: No such column.
         """
         from autokd.figures import front_figure
-        from autokd.reader import TrialReader
+        from autokd.storage.reader import TrialReader
 
         objectives = results.objectives_on(self.plan, profile)
         reader = TrialReader(self.ledger.url, self.name)
@@ -301,8 +302,8 @@ class Study:
         trials = self.ledger.trials()
         records = [record_of(t) for t in trials]
         outcomes = {o.value: sum(r is not None and r.outcome == o for r in records) for o in Outcome}
-        from autokd.outlook import gate_trials, watch_trials
-        from autokd.runners.driver import counts
+        from autokd.strategies.job import counts
+        from autokd.strategies.monitors import gate_trials, watch_trials
 
         gain = watch_trials(self.plan.objectives, self.reference_point, trials)[0].expected()
         proxy = gate_trials(self.plan.objectives, trials)
@@ -327,7 +328,7 @@ class Study:
 
     def _ladders(self) -> dict[str, Any]:
         """On a ladder, what each root and its descendants brought, in order; nothing for other studies."""
-        from autokd.strategies.nodes import worth_of
+        from autokd.strategies.ladder.nodes import worth_of
 
         if self.plan.config.search.strategy != "ladder":
             return {}
@@ -446,8 +447,8 @@ class Study:
         Raises:
             StudyError: A live driver is at work in the study's folder.
         """
-        from autokd.evaluation.cache import StageStore
-        from autokd.runners.early_stopping import resting_folders
+        from autokd.storage.stage_store import StageStore
+        from autokd.strategies.early_stopping import resting_folders
 
         with driving(self.ledger, self.home):
             resting = resting_folders(self.ledger.trials(), StageStore(self.home / "stages"))

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.ledger import record_of
-from autokd.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
-from autokd.results import Member, objectives_on
+from autokd.storage.ledger import record_of
+from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
+from autokd.storage.results import Member, objectives_on
 from autokd.trial import RETIMED
 
 if TYPE_CHECKING:

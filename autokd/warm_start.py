@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from autokd.config.plan import Plan, difference
 from autokd.config.retarget import moved_plan, other_matter
 from autokd.errors import StudyError
-from autokd.folders import home_of, new_home, writable
 from autokd.hardware.profile import HardwareProfile, check_host
-from autokd.ledger import Ledger, storage_url
 from autokd.origin import ORIGIN_KEY, Origin, folder_of, received, student
 from autokd.progress import Silent, Watcher
+from autokd.storage.folders import home_of, new_home, writable
+from autokd.storage.ledger import Ledger, storage_url
 from autokd.trial import Outcome
 
 if TYPE_CHECKING:
@@ -150,10 +150,10 @@ def receive(study: Study, watcher: Watcher) -> str:
 
 
 def _time_all(study: Study, old: Study, origin: Origin, watcher: Watcher) -> None:
-    from autokd.evaluation.cache import StageStore
     from autokd.evaluation.parts import Parts
     from autokd.evaluation.retime import link_stages
     from autokd.evaluation.threads import torch_threads
+    from autokd.storage.stage_store import StageStore
 
     with writable(study.home):
         link_stages(StageStore(old.home / "stages"), StageStore(study.home / "stages"), _shared(old, study, origin))
@@ -213,7 +213,7 @@ def _clock(plan: Plan) -> HardwareProfile:
 
 def _generation(plan: Plan) -> dict[str, Any]:
     """What makes a trial a member of the first generation for Optuna's genetic samplers; empty for others."""
-    from autokd.runners.driver import make_sampler
+    from autokd.strategies.sampling import make_sampler
 
     key = getattr(make_sampler(plan, 0), "_get_generation_key", None)
     return {key(): 0} if key else {}

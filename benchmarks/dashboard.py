@@ -33,7 +33,7 @@ from common import write_section
 from generated_ledger import generate
 
 from autokd.hardware.profile import describe_host
-from autokd.reader import TrialReader
+from autokd.storage.reader import TrialReader
 
 PRESSES, CHANGES = 30, 5
 """Moves of the slider at most, and changed sentences that suffice: not every move picks another student."""

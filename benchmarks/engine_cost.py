@@ -47,7 +47,7 @@ from autokd.evaluation.preflight import draw, set_up_untaught
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.stages import TrialDir
 from autokd.hardware.profile import describe_host
-from autokd.ledger import record_of
+from autokd.storage.ledger import record_of
 from autokd.trial import Candidate, Outcome, Stage
 
 PROFILE = "cpu_1_thread"

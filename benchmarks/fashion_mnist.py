@@ -22,7 +22,7 @@ from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.pareto import non_dominated
 from autokd.progress import Bar
-from autokd.results import Member
+from autokd.storage.results import Member
 from autokd.study import Study
 from autokd.tables import number, summary
 

@@ -13,7 +13,7 @@ import optuna
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.ledger import STATE_KEY
+from autokd.storage.ledger import STATE_KEY
 from autokd.study import FACTS_KEY, Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, StageRecord, TrialRecord, Violation
 

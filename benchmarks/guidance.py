@@ -22,8 +22,8 @@ from common import machine, write_section
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.results import volume
-from autokd.runners.guidance import Guidance
+from autokd.storage.results import volume
+from autokd.strategies.guidance import Guidance
 from autokd.study import Study
 
 AT = (10, 15, 20, 25, 30)

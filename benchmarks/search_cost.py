@@ -39,10 +39,10 @@ from autokd.evaluation.parts import CLOCKS
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.hardware.quiet import Quiet
-from autokd.ledger import record_of
-from autokd.overview import overview
 from autokd.progress import Bar
-from autokd.results import CONFIRMED_KEY
+from autokd.storage.ledger import record_of
+from autokd.storage.results import CONFIRMED_KEY
+from autokd.storage.summaries import overview
 from autokd.study import Study
 from autokd.trial import Outcome
 

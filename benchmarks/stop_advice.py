@@ -23,12 +23,12 @@ import optuna
 from common import write_section
 from pydantic import ValidationError
 
-from autokd.advice import LEAST_TO_STOP, LEVEL, GainWatch
 from autokd.config.objectives import Objective
 from autokd.hardware.profile import describe_host
-from autokd.ledger import list_studies
-from autokd.reader import TrialReader
-from autokd.search_clock import search_clock
+from autokd.storage.ledger import list_studies
+from autokd.storage.reader import TrialReader
+from autokd.strategies.expected_gain import LEAST_TO_STOP, LEVEL, GainWatch
+from autokd.strategies.search_clock import search_clock
 from autokd.study import Study
 
 ROOT = Path(__file__).parent.parent

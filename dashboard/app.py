@@ -16,8 +16,8 @@ from autokd.dashboard.source import REFRESH_S, View
 from autokd.dashboard.texts import plain
 from autokd.dashboard.views import compare, devices, front, start, student, studies, trials, watch, why
 from autokd.errors import StudyError, UserError
-from autokd.ledger import shown_url
-from autokd.overview import StudySummary
+from autokd.storage.ledger import shown_url
+from autokd.storage.summaries import StudySummary
 
 PAGES: tuple[tuple[str, ModuleType, str], ...] = (
     # path, module, title; no icon: Streamlit fetches that of a page from the internet, for the browser's tab

@@ -11,8 +11,8 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import confirmed_facts, title
-from autokd.lineage import Lineage, left_words
-from autokd.results import Member
+from autokd.storage.lineage import Lineage, left_words
+from autokd.storage.results import Member
 from autokd.tables import number
 
 BEST, EVEN = "★", "≈"

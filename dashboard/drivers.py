@@ -14,8 +14,8 @@ import sqlalchemy
 from sqlalchemy import text as sql
 
 from autokd.errors import StudyError
-from autokd.ledger import sqlite_file
-from autokd.live import DRIVER_KEY
+from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.ledger import sqlite_file
 
 
 def study_names(url: str) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from autokd.config.objectives import Objective
-from autokd.lineage import INHERITS
+from autokd.storage.lineage import INHERITS
 from autokd.trial import Outcome
 
 FEWEST = 20
@@ -108,7 +108,7 @@ def importance(frame: pd.DataFrame, objective: Objective, seed: int = 0) -> Impo
     Computing 27, 2017, https://arxiv.org/abs/1310.5726). Parameters that go together share what they have in common.
 
     Args:
-        frame: Columns of :attr:`autokd.reader.TrialReader.frame`.
+        frame: Columns of :attr:`autokd.storage.reader.TrialReader.frame`.
         objective: What is explained.
         seed: Of the sample, the folds, the trees and the shuffles.
     """

@@ -10,7 +10,7 @@ import pandas as pd
 from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import title
 from autokd.figures import front_history
-from autokd.lineage import FINISH, NARROW, REFINE, ROOT, TRAIN, Lineage, cut_text, grouped, left_words
+from autokd.storage.lineage import FINISH, NARROW, REFINE, ROOT, TRAIN, Lineage, cut_text, grouped, left_words
 from autokd.tables import number, summary
 
 KINDS = {
@@ -43,7 +43,7 @@ def worth_table(
     second``, ``differs in``, its parameters where roots differ.
 
     Args:
-        frame: Every finished trial; columns of :attr:`autokd.reader.TrialReader.frame`.
+        frame: Every finished trial; columns of :attr:`autokd.storage.reader.TrialReader.frame`.
         lineage: Of these trials.
         objectives: The study's own.
         reference: The hypervolume's reference point; without one no gain is known.

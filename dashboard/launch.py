@@ -21,7 +21,7 @@ from typing import Any
 
 from autokd.dashboard.drivers import is_free
 from autokd.errors import StorageError, StudyError
-from autokd.ledger import DEFAULT_URL, shown_url
+from autokd.storage.ledger import DEFAULT_URL, shown_url
 
 COMMAND = (sys.executable, "-m", "autokd.cli")
 GRACE_S = 15.0

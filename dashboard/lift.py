@@ -62,7 +62,7 @@ def pairs(rows: pd.DataFrame, space: SearchSpace, chosen: int) -> list[Pair]:
     """Of each part, the nearest neighbours of a student; where it has none, the nearest pair elsewhere in the study.
 
     Args:
-        rows: Measured trials, columns as in :attr:`autokd.reader.TrialReader.frame`; ``chosen`` is one of them.
+        rows: Measured trials, columns as in :attr:`autokd.storage.reader.TrialReader.frame`; ``chosen`` is one of them.
         space: Says which stage reads a parameter.
         chosen: Trial number.
     """

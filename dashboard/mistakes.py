@@ -13,7 +13,7 @@ from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.errors import UserError
 from autokd.figures import confusion_figure
-from autokd.results import Member
+from autokd.storage.results import Member
 
 CHART = {"displaylogo": False}
 MANY = 30

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from autokd.config.objectives import METRICS, Objective, metric_of
-from autokd.results import knee_row
+from autokd.storage.results import knee_row
 
 E24 = (
     1.0,

@@ -13,8 +13,8 @@ import pandas as pd
 from autokd.config.study_file import BudgetConfig
 from autokd.figures import search_seconds
 from autokd.files import read_json
-from autokd.lineage import Lineage
-from autokd.reader import Running
+from autokd.storage.lineage import Lineage
+from autokd.storage.reader import Running
 from autokd.trial import Outcome
 
 RECENT = 20
@@ -74,7 +74,7 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def counted(frame: pd.DataFrame) -> pd.Series:
-    """Which trials count towards ``budget.trials``: a bool a row, as :func:`autokd.runners.driver.counts` decides."""
+    """Which trials count towards ``budget.trials``: a bool a row, as :func:`autokd.strategies.job.counts` decides."""
     ended = column(frame, "outcome").isin([Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED])
     # the child of `autokd finish` was asked for by no search; a ladder's rungs have parents and were
     own = column(frame, "parent").isna() | column(frame, "rung").notna()

@@ -17,13 +17,13 @@ import streamlit as st
 from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.errors import UserError
-from autokd.ledger import CONFIG_KEY, sqlite_file, storage_errors, storage_url
-from autokd.lineage import Lineage
-from autokd.live import BEAT_S, DRIVER_KEY, driver_alive
-from autokd.overview import LIVE, StudySummary, overview
 from autokd.pareto import non_dominated
-from autokd.reader import Made, Seen, TrialReader
-from autokd.results import REFERENCE_KEY, Member, objectives_on
+from autokd.storage.heartbeat import BEAT_S, DRIVER_KEY, driver_alive
+from autokd.storage.ledger import CONFIG_KEY, sqlite_file, storage_errors, storage_url
+from autokd.storage.lineage import Lineage
+from autokd.storage.reader import Made, Seen, TrialReader
+from autokd.storage.results import REFERENCE_KEY, Member, objectives_on
+from autokd.storage.summaries import LIVE, StudySummary, overview
 from autokd.study import FACTS_KEY, Study
 
 MOST_OPEN = 16
@@ -72,7 +72,7 @@ class View:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Every finished trial; columns as in :attr:`autokd.reader.TrialReader.frame`. Not to be changed."""
+        """Every finished trial; columns as in :attr:`autokd.storage.reader.TrialReader.frame`. Not to be changed."""
         return self.seen.frame
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from autokd.dashboard.progress import span
 from autokd.dashboard.trials_table import measurement
-from autokd.overview import StudySummary
+from autokd.storage.summaries import StudySummary
 
 BEST = "best "
 LIMITS = ("trials", "wall_s", "cpu_s")

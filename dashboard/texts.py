@@ -14,9 +14,9 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.errors import StudyError
-from autokd.folders import owned_home
-from autokd.lineage import Lineage, left_words
-from autokd.results import Member
+from autokd.storage.folders import owned_home
+from autokd.storage.lineage import Lineage, left_words
+from autokd.storage.results import Member
 from autokd.study import Study
 from autokd.tables import number
 from autokd.trial import ERROR

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autokd import advice
-from autokd.advice import FEWEST, LEVEL, ExpectedGain, GainWatch, percent, volumes
 from autokd.config.objectives import Objective
-from autokd.outlook import watch_frame
 from autokd.pareto import hypervolume, hypervolume_contributions
+from autokd.strategies import expected_gain
+from autokd.strategies.expected_gain import FEWEST, LEVEL, ExpectedGain, GainWatch, percent, volumes
+from autokd.strategies.monitors import watch_frame
 
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))
 THREE = (*GOALS, Objective("minimize", "size_bytes"))
@@ -28,7 +28,7 @@ def students(n: int, seed: int = 0, goals: tuple[Objective, ...] = GOALS) -> np.
     return np.column_stack([accuracy, *costs])
 
 
-def watched(values: np.ndarray, shares: tuple[float, ...] = advice.SHARES, seconds: float = 10.0) -> GainWatch:
+def watched(values: np.ndarray, shares: tuple[float, ...] = expected_gain.SHARES, seconds: float = 10.0) -> GainWatch:
     goals = THREE[: values.shape[1]]
     watch = GainWatch(goals, [0.1, 8.0, 8.0][: len(goals)], shares)
     watch.extend(seconds * np.arange(1, len(values) + 1), values)
@@ -77,7 +77,7 @@ def test_one_by_one_or_at_once_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     for n, row in enumerate(values):
         one.observe(10.0 * (n + 1), row.tolist())
     for chunk in (7, 512):
-        monkeypatch.setattr(advice, "CHUNK", chunk)
+        monkeypatch.setattr(expected_gain, "CHUNK", chunk)
         assert watched(values).expected() == one.expected()
 
 
@@ -85,7 +85,7 @@ def test_little_is_kept_of_a_long_search_and_nothing_that_matters(monkeypatch: p
     values = students(3000)
     short = watched(values)
     assert len(short._points) < 600
-    monkeypatch.setattr(advice, "DEPTH", 10**9)
+    monkeypatch.setattr(expected_gain, "DEPTH", 10**9)
     whole = watched(values)
     assert len(whole._points) > 2990
     for window in (600.0, 30_000.0):
@@ -96,7 +96,7 @@ def test_little_is_kept_of_a_long_search_and_nothing_that_matters(monkeypatch: p
 
 def test_copies_do_not_pile_up() -> None:
     watch = watched(np.repeat(students(20), 200, axis=0))
-    assert len(watch._points) <= 20 * advice.DEPTH
+    assert len(watch._points) <= 20 * expected_gain.DEPTH
     assert watch.expected().gain == 0
 
 

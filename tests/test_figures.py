@@ -14,7 +14,7 @@ import pytest
 
 from autokd.config.objectives import Objective
 from autokd.figures import OKABE_ITO, axes, front_figure, label, plain, still
-from autokd.reader import measured_columns
+from autokd.storage.reader import measured_columns
 from autokd.trial import Measurement, Outcome, TrialRecord
 
 ACCURACY = Objective("maximize", "accuracy")

@@ -14,7 +14,7 @@ import pytest
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.ledger import Ledger
+from autokd.storage.ledger import Ledger
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord
 
@@ -75,7 +75,7 @@ GRAPH = {module: list(imports(file, frozenset(FILES))) for module, file in FILES
 
 def test_the_walk_sees_the_code() -> None:
     assert len(GRAPH) > 50
-    assert {i.target for i in GRAPH["autokd.study"]} >= {"autokd.ledger", "autokd.evaluation.prepare"}
+    assert {i.target for i in GRAPH["autokd.study"]} >= {"autokd.storage.ledger", "autokd.evaluation.prepare"}
     assert next(i for i in GRAPH["autokd.study"] if i.target == "autokd.evaluation.prepare").at_import is False
 
 

@@ -13,10 +13,10 @@ from support import Ran, tiny
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.lineage import Lineage, Step, channels_left, cut_text, grouped
 from autokd.progress import Bar
-from autokd.reader import TrialReader
-from autokd.runners.driver import Driver
+from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, grouped
+from autokd.storage.reader import TrialReader
+from autokd.strategies.driver import Driver
 from autokd.study import Study
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from autokd.config.objectives import Objective
-from autokd.outlook import gate_frame, goals_of
-from autokd.proxy import (
+from autokd.strategies.monitors import gate_frame, goals_of
+from autokd.strategies.proxy import (
     FEWEST,
     LEVEL,
     THRESHOLD,

@@ -14,9 +14,9 @@ import sqlalchemy
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.errors import StorageError, StudyError
-from autokd.live import DRIVER_KEY
-from autokd.overview import overview
-from autokd.reader import TrialReader
+from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.reader import TrialReader
+from autokd.storage.summaries import overview
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation
 from tests.support import tiny

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from autokd import results
 from autokd.config.load import from_dict
 from autokd.config.objectives import Objective
 from autokd.config.plan import Plan, make_plan
 from autokd.errors import StudyError
-from autokd.ledger import Ledger
-from autokd.results import Member, choose, front, volume
+from autokd.storage import results
+from autokd.storage.ledger import Ledger
+from autokd.storage.results import Member, choose, front, volume
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "a"))

@@ -16,13 +16,13 @@ from support import TINY_SPACE, Ran, run_here, tiny, write_study
 import autokd
 from autokd import warm_start
 from autokd.errors import StudyError
-from autokd.evaluation.cache import StageStore
 from autokd.evaluation.retime import link_stages
 from autokd.files import file_sha256
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import load_profile
-from autokd.ledger import Ledger, record_of
 from autokd.origin import Origin
+from autokd.storage.ledger import Ledger, record_of
+from autokd.storage.stage_store import StageStore
 from autokd.study import Study
 from autokd.trial import Outcome, TrialRecord
 

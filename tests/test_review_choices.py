@@ -16,7 +16,7 @@ from autokd.errors import ConfigError, StudyError
 from autokd.files import disk_bytes
 from autokd.handover import _shown_config
 from autokd.hardware.profile import load_profile
-from autokd.results import Member, choose
+from autokd.storage.results import Member, choose
 from autokd.tables import number
 from autokd.trial import Measurement, Outcome, TrialRecord
 

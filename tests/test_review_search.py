@@ -14,9 +14,10 @@ from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.errors import StudyError
 from autokd.evaluation.prepare import recipes
-from autokd.ledger import record_of
-from autokd.live import driving
-from autokd.runners.driver import REJECTIONS_PER_TRIAL, Driver, counts
+from autokd.storage.heartbeat import driving
+from autokd.storage.ledger import record_of
+from autokd.strategies.driver import REJECTIONS_PER_TRIAL, Driver
+from autokd.strategies.job import counts
 from autokd.study import Study
 from autokd.trial import Outcome, TrialRecord
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from support import tiny
 
-from autokd.advice import LEAST_OUTSIDE, LEAST_TO_STOP
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.config.study_file import EDITABLE, BudgetConfig
 from autokd.config.until import Until, span_words
 from autokd.errors import ConfigError
 from autokd.progress import Bar
-from autokd.results import REFERENCE_KEY
-from autokd.runners import driver as driver_module
-from autokd.runners.driver import Driver
+from autokd.storage.results import REFERENCE_KEY
+from autokd.strategies import driver as driver_module
+from autokd.strategies.driver import Driver
+from autokd.strategies.expected_gain import LEAST_OUTSIDE, LEAST_TO_STOP
 from autokd.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 

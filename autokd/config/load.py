@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from autokd.config import yaml_file
 from autokd.config.messages import readable
-from autokd.config.overrides import names_teacher, apply_override
+from autokd.config.overrides import apply_override, names_teacher
 from autokd.config.study_file import StudyConfig, TeacherConfig
 from autokd.errors import ConfigError
 

@@ -13,7 +13,7 @@ from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.teaching import obtain_teacher
 from autokd.files import digest
-from autokd.results import Member, checked_file
+from autokd.storage.results import Member, checked_file
 
 
 def confirm(

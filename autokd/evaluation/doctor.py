@@ -15,7 +15,7 @@ from autokd import registry
 from autokd.errors import AutokdError, HardwareError
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import HardwareProfile, check_host, describe_host, load_profile
-from autokd.ledger import shown_url, sqlite_file, storage_url
+from autokd.storage.ledger import shown_url, sqlite_file, storage_url
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "optuna", "pandas", "ray", "nni", "scikit-learn", "streamlit", "torch")
 PYTHON = (3, 11)
@@ -157,7 +157,7 @@ def _small_net() -> bytes:
 
 def _ledger() -> str:
     """The ledger that the commands would use; that there is none yet is no failure."""
-    from autokd.ledger import check_place, list_studies
+    from autokd.storage.ledger import check_place, list_studies
 
     url = storage_url()
     check_place(url)

@@ -11,7 +11,7 @@ from autokd.evaluation.pipeline import Evaluation, evaluate
 from autokd.evaluation.recipe import Teaching, make_method, make_teaching
 from autokd.evaluation.rungs import shape_of, train_on
 from autokd.evaluation.stages import Stored, TrialDir
-from autokd.results import Member
+from autokd.storage.results import Member
 from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord
 
 FINISH_LR = 0.5

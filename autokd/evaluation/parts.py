@@ -15,12 +15,12 @@ from autokd import registry
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.errors import StudyError
-from autokd.evaluation.cache import StageStore
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import digest, file_sha256, read_json
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.quiet import OnWait, Quiet, never_mind
 from autokd.protocols import Dataset, Recipe
+from autokd.storage.stage_store import StageStore
 from autokd.students.raw_input import RawInput
 from autokd.teachers.bank import TeacherBank
 from autokd.trial import ParamValue

@@ -14,7 +14,6 @@ from typing import Any
 from autokd.deployment.verify import scores as file_scores
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation import work
-from autokd.evaluation.cache import RESULT, StageStore
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.finish import trained_stage
 from autokd.evaluation.parts import Parts
@@ -22,7 +21,8 @@ from autokd.evaluation.pipeline import Evaluation
 from autokd.evaluation.rungs import shape_of
 from autokd.evaluation.stages import TrialDir
 from autokd.files import link, write_atomic
-from autokd.results import Member, checked_file
+from autokd.storage.results import Member, checked_file
+from autokd.storage.stage_store import RESULT, StageStore
 from autokd.trial import RETIMED, TRAINING, Candidate, Measurement, Outcome, Stage, StageRecord, TrialRecord
 
 EVIDENCE = ("blocks.json", "curve.json", "tuning_curve.json")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from autokd.errors import Infeasible, Paused, StageFailure, StorageError
-from autokd.evaluation.cache import StageStore
 from autokd.files import digest, write_json
 from autokd.hardware.latency import timing_cpu_s
+from autokd.storage.stage_store import StageStore
 from autokd.trial import Stage, StageRecord
 
 UNWRAPPED = (Infeasible, Paused, StorageError)

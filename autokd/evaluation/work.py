@@ -25,7 +25,6 @@ from autokd.deployment.verify import scores as file_scores
 from autokd.deployment.verify import verify as compare
 from autokd.distillation.trainer import FitResult, fit
 from autokd.errors import Paused, StageFailure
-from autokd.evaluation.cache import CHECKPOINT
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.metrics import quality
 from autokd.evaluation.parts import Parts, prune_groups
@@ -35,6 +34,7 @@ from autokd.files import digest, read_json, write_json
 from autokd.hardware.comparison import compare as compare_times
 from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import CurvePoint
+from autokd.storage.stage_store import CHECKPOINT
 from autokd.trial import Measurement, ParamValue
 
 Params = Mapping[str, ParamValue]

@@ -62,9 +62,10 @@ def front_figure(
     """All measured trials, cost against quality, with their Pareto front.
 
     Args:
-        frame: One row a trial, from :attr:`autokd.reader.TrialReader.frame` or ``Study.to_dataframe()``. Read are ``number``, one
-            column a name of ``objectives`` (in the metric's unit), optionally ``<name>_error`` (half-width, the same unit),
-            ``outcome`` (only ``measured`` ones are drawn), ``params_*`` (shown on hover) and the column of ``colour``.
+        frame: One row a trial, from :attr:`autokd.storage.reader.TrialReader.frame` or ``Study.to_dataframe()``. Read are
+            ``number``, one column a name of ``objectives`` (in the metric's unit), optionally ``<name>_error`` (half-width,
+            the same unit), ``outcome`` (only ``measured`` ones are drawn), ``params_*`` (shown on
+            hover) and the column of ``colour``.
             Rows without a finite value of every objective are left out, as a log axis leaves out what is not above 0.
         objectives: Two or three. The first cost goes on x, in logarithm, and a quality on y; with three, the front is
             that of all three and not joined by a line, since it is none in two dimensions.

@@ -13,7 +13,7 @@ from autokd.config.objectives import Objective
 from autokd.figures.front import axes, front_figure
 from autokd.figures.style import GREY, OKABE_ITO, drawable, label, layout, value_text
 from autokd.pareto import hypervolume
-from autokd.search_clock import search_clock
+from autokd.strategies.search_clock import search_clock
 
 CHUNK = 1024
 """Trials that are compared with the front at once."""
@@ -56,7 +56,7 @@ def front_history(
     """Which trials joined the front when they ended, and the hypervolume over ``reference`` that each of them reached.
 
     Args:
-        frame: Columns of :attr:`autokd.reader.TrialReader.frame`; read are ``number``, ``feasible``, ``begun``,
+        frame: Columns of :attr:`autokd.storage.reader.TrialReader.frame`; read are ``number``, ``feasible``, ``begun``,
             ``ended``, ``outcome``, ``cpu_s`` and one column a name of ``objectives``, in the metric's unit.
         objectives: Two or three.
         reference: The hypervolume's reference point in their order, costs above 0; ``None``: volumes are not computed.
@@ -140,7 +140,7 @@ def _gains(values: np.ndarray, objectives: Sequence[Objective]) -> np.ndarray:
 
 
 def search_seconds(rows: pd.DataFrame) -> np.ndarray:
-    """Seconds of search until each trial ended ``(n,)``: :func:`autokd.search_clock.search_clock` of a table of trials.
+    """Seconds of search until each trial ended ``(n,)``: :func:`autokd.strategies.search_clock.search_clock` of a table of trials.
 
     Args:
         rows: ``begun`` and ``ended`` in seconds since the epoch, and ``outcome``.

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from autokd.config.objectives import Objective
 from autokd.figures.front import axes
 from autokd.figures.style import GREY, OKABE_ITO, axis, layout, plain, value_text
-from autokd.lineage import Lineage, cut_text
+from autokd.storage.lineage import Lineage, cut_text
 from autokd.trial import ERROR
 
 FAINT_LINE = 0.6

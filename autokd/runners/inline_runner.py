@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import StorageError
-from autokd.runners.driver import Driver, Job
+from autokd.strategies.driver import Driver
+from autokd.strategies.job import Job
 from autokd.trial import TrialRecord
 
 if TYPE_CHECKING:

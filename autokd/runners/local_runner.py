@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from autokd.errors import AutokdError
-from autokd.runners.driver import Driver
 from autokd.runners.evaluator import Evaluator, Limits, going_on
 from autokd.runners.limits import limits_of
+from autokd.strategies.driver import Driver
 
 POLL_S = 0.1
 

@@ -27,11 +27,11 @@ from ray.exceptions import AuthenticationError
 
 from autokd.config.plan import Plan
 from autokd.errors import HardwareError, StorageError
-from autokd.runners.driver import Driver
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
 from autokd.runners.ray_scheduler import LedgerScheduler
 from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSearcher
+from autokd.strategies.driver import Driver
 from autokd.trial import Outcome
 
 HOME_KEY = "autokd_home"

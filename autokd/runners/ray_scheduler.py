@@ -7,13 +7,13 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from autokd.runners.halving import FIRST, Curve, Halving
 from autokd.runners.ray_searcher import RECORD_KEY, LedgerSearcher
+from autokd.strategies.halving import FIRST, Curve, Halving
 from autokd.trial import TrialRecord
 
 
 class HalvingScheduler(FIFOScheduler):
-    """Stops trials that others beat at equal cost; see :mod:`autokd.runners.halving` for the rule.
+    """Stops trials that others beat at equal cost; see :mod:`autokd.strategies.halving` for the rule.
 
     One metric is learned, and the others are known from a trial's first result on: latency, size, price. ::
 

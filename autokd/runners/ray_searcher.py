@@ -7,8 +7,9 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from autokd.errors import AutokdError
-from autokd.runners.driver import Driver, Job
 from autokd.runners.evaluator import lost_record
+from autokd.strategies.driver import Driver
+from autokd.strategies.job import Job
 from autokd.trial import TrialRecord
 
 JOB_KEY = "autokd_job"

@@ -46,7 +46,7 @@ def make_strategy(plan: Plan, reference: Sequence[float] | None) -> Strategy:
         reference: The hypervolume's reference point, one value per objective; ``None`` before the teacher is there.
     """
     if plan.config.search.strategy == "ladder":
-        from autokd.strategies.ladder import Ladder
+        from autokd.strategies.ladder.ladder import Ladder
 
         return Ladder(plan, reference)
     return Independent()

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from autokd.evaluation.cache import CHECKPOINT, StageStore
 from autokd.files import digest, read_json, write_atomic, write_json
-from autokd.runners.driver import Driver, Job
 from autokd.runners.evaluator import going_on
+from autokd.storage.stage_store import CHECKPOINT, StageStore
+from autokd.strategies.driver import Driver
+from autokd.strategies.job import Job
 from autokd.trial import Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, merged
 
 POINTS = tuple(i / 8 for i in range(1, 9))

@@ -13,7 +13,7 @@ from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.dashboard.views.student import CHART, confirm_command, trained
 from autokd.figures import blocks_figure, canvas, curves_figure
-from autokd.results import Member
+from autokd.storage.results import Member
 
 FEWEST, MOST = 2, 4
 SHADE = "background-color: rgba(230, 159, 0, 0.18)"  # lets a light and a dark page through

@@ -15,7 +15,7 @@ from autokd.dashboard.launch import for_a_shell
 from autokd.dashboard.source import View, url
 from autokd.dashboard.texts import UNITS, formats, plain, title
 from autokd.figures import Order, Winners, devices_figure, label, order_between, rank_figure, winners
-from autokd.results import objectives_on
+from autokd.storage.results import objectives_on
 
 SHOWN = 40
 """Students in the figure of ranks."""

@@ -12,7 +12,7 @@ from autokd.dashboard import source, studies_table
 from autokd.dashboard.source import REFRESH_S
 from autokd.dashboard.texts import plain
 from autokd.errors import UserError
-from autokd.overview import StudySummary
+from autokd.storage.summaries import StudySummary
 
 OPEN = "open study"
 """The study that the next page opens: its selectbox is not drawn here, so its own key cannot be set."""

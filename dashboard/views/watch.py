@@ -26,8 +26,8 @@ from autokd.figures import (
     outcomes_figure,
     volume_unit,
 )
-from autokd.outlook import gate_frame, watch_frame
-from autokd.proxy import ProxyGate
+from autokd.strategies.monitors import gate_frame, watch_frame
+from autokd.strategies.proxy import ProxyGate
 
 LIVE = True
 NEWEST = 5

@@ -19,8 +19,8 @@ import autokd.dashboard
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.files import file_sha256, write_json
-from autokd.ledger import STATE_KEY, connect
-from autokd.live import DRIVER_KEY
+from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.ledger import STATE_KEY, connect
 from autokd.study import FACTS_KEY, Study
 from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung, StageRecord, TrialRecord, Violation
 

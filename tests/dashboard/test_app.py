@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import streamlit
 
-from autokd.live import DRIVER_KEY
+from autokd.storage.heartbeat import DRIVER_KEY
 from tests.dashboard.conftest import APP, Make, Open
 
 PAGES = ("front", "watch", "student", "compare", "devices", "why", "trials", "studies", "start")

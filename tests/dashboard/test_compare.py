@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
 from autokd.dashboard import beside, students
-from autokd.results import Member
+from autokd.storage.results import Member
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open
 

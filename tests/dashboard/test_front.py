@@ -19,9 +19,9 @@ from autokd.config.objectives import Objective
 from autokd.dashboard import limits, picking, texts
 from autokd.errors import StudyError
 from autokd.files import file_sha256
-from autokd.folders import OWNER
-from autokd.ledger import STATE_KEY
-from autokd.live import DRIVER_KEY
+from autokd.storage.folders import OWNER
+from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.ledger import STATE_KEY
 from autokd.study import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student

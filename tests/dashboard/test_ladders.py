@@ -14,8 +14,8 @@ import autokd
 from autokd.config.objectives import Objective
 from autokd.dashboard import beside, insight, ladders
 from autokd.figures import front_figure, path_figure, with_lineage
-from autokd.lineage import Lineage, Step
-from autokd.reader import TrialReader
+from autokd.storage.lineage import Lineage, Step
+from autokd.storage.reader import TrialReader
 from autokd.study import Study
 from autokd.trial import Outcome, Rung, TrialRecord
 from tests.dashboard.conftest import Make, Open, figures

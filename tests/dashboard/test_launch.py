@@ -18,8 +18,8 @@ from support import tiny
 
 from autokd.dashboard import drivers, launch
 from autokd.errors import StudyError
-from autokd.ledger import STATE_KEY
-from autokd.live import DRIVER_KEY
+from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.ledger import STATE_KEY
 from autokd.study import Study
 
 

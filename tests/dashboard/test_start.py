@@ -18,7 +18,7 @@ from support import tiny
 from autokd.dashboard import drivers, launch
 from autokd.dashboard.study_file import check, free_name, moved_objectives, template
 from autokd.dashboard.study_form import TEXT
-from autokd.live import DRIVER_KEY
+from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.study import Study
 
 Make = Callable[..., Study]

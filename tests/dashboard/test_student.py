@@ -99,7 +99,7 @@ def test_it_begins_with_the_knee_and_lists_the_front_first(make: Make, open_page
     box = trials_of(app)
     assert [text.split(":")[0] for text in box["options"]] == [f"trial {n}" for n in (0, 1, 2, 3, 4)]
     assert "not on the front" in box["options"][-1] and "not on the front" not in box["options"][0]
-    from autokd.results import choose
+    from autokd.storage.results import choose
 
     assert "is no student" not in words(app)
     assert box["value"] == choose(study.members(), study.plan.objectives).number

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from autokd.dashboard import studies_table
-from autokd.ledger import CONFIG_KEY
-from autokd.overview import StudySummary
+from autokd.storage.ledger import CONFIG_KEY
+from autokd.storage.summaries import StudySummary
 from tests.dashboard.conftest import Make, Open, go
 
 

@@ -17,9 +17,9 @@ from autokd.dashboard.progress import Spent
 from autokd.figures import front_history, hypervolume_figure, newest_figure, outcomes_figure, search_seconds
 from autokd.figures.history import improvements
 from autokd.files import write_json
-from autokd.ledger import CONFIG_KEY, STATE_KEY
 from autokd.pareto import hypervolume, non_dominated
-from autokd.reader import Running
+from autokd.storage.ledger import CONFIG_KEY, STATE_KEY
+from autokd.storage.reader import Running
 from autokd.trial import Outcome, StageRecord, TrialRecord
 from tests.dashboard.conftest import Make, Open, figures
 

@@ -27,11 +27,11 @@ from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import check, read_receipt
 from autokd.errors import AutokdError, StudyError
 from autokd.evaluation import confirm, teaching, work
-from autokd.evaluation.cache import StageStore
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import file_sha256
-from autokd.ledger import record_of
 from autokd.progress import Silent
+from autokd.storage.ledger import record_of
+from autokd.storage.stage_store import StageStore
 from autokd.study import Study
 from autokd.teachers.module import ModuleTeacher
 from autokd.trial import RECORD_KEY, Outcome, TrialRecord

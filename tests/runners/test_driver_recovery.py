@@ -12,8 +12,9 @@ from support import tiny
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.files import write_atomic
-from autokd.ledger import record_of
-from autokd.runners.driver import Driver, Job
+from autokd.storage.ledger import record_of
+from autokd.strategies.driver import Driver
+from autokd.strategies.job import Job
 from autokd.study import Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, TrialRecord
 
@@ -185,7 +186,7 @@ def test_outcome_after_an_interruption_is_ignored(tmp_path: Path) -> None:
 
 def test_ledgers_in_one_folder_do_not_share_a_study_folder(tmp_path: Path) -> None:
     from autokd.errors import StudyError
-    from autokd.folders import new_home
+    from autokd.storage.folders import new_home
 
     one, other = (f"sqlite:///{tmp_path / name}" for name in ("one.db", "other.db"))
     optuna.create_study(storage=one, study_name="x")

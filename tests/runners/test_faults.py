@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
-from autokd.ledger import record_of
+from autokd.storage.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Outcome, Stage, TrialRecord
 

@@ -21,11 +21,12 @@ from autokd.evaluation.free_facts import FACTS, interpolated_facts
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import sketch_costs
-from autokd.results import REFERENCE_KEY
-from autokd.runners.driver import Driver, make_sampler
-from autokd.runners.guidance import Guidance
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
+from autokd.storage.results import REFERENCE_KEY
+from autokd.strategies.driver import Driver
+from autokd.strategies.guidance import Guidance
+from autokd.strategies.sampling import make_sampler
 from autokd.study import Study
 from autokd.trial import (
     CONTINUES,

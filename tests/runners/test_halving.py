@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from autokd.pareto import hypervolume, non_dominated
-from autokd.proxy import spearman
-from autokd.runners.halving import (
+from autokd.strategies.halving import (  # fmt: skip
     CANDIDATES,
     FEWEST_TO_LEARN,
     FIRST,
@@ -19,7 +18,8 @@ from autokd.runners.halving import (
     crowding,
     optimistic_gain,
     ranking,
-)  # fmt: skip
+)
+from autokd.strategies.proxy import spearman
 from autokd.testing.simulation import SimulatedCurve, simulated_curves
 
 DIRECTIONS, SCALES, REFERENCE = ("maximize", "minimize"), ("linear", "log"), (0.5, 1.5)

@@ -11,7 +11,7 @@ import pytest
 from support import run_here, tiny, write_study
 
 import autokd
-from autokd.ledger import record_of
+from autokd.storage.ledger import record_of
 from autokd.trial import Outcome, Stage, StageRecord, TrialRecord
 
 SPACE: dict[str, Any] = {

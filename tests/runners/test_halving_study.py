@@ -15,12 +15,12 @@ from support import tiny
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.errors import ConfigError
-from autokd.evaluation.cache import StageStore
-from autokd.ledger import record_of
 from autokd.pareto import hypervolume
-from autokd.runners.driver import Driver
-from autokd.runners.early_stopping import resting_folders
 from autokd.runners.evaluator import going_on, lost_record
+from autokd.storage.ledger import record_of
+from autokd.storage.stage_store import StageStore
+from autokd.strategies.driver import Driver
+from autokd.strategies.early_stopping import resting_folders
 from autokd.study import Study
 from autokd.testing.simulation import FakeClock, SimulatedCurve, curve_to, simulate
 from autokd.trial import Outcome, ParamValue, StageRecord, TrialRecord

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import support
 
-from autokd.ledger import record_of
+from autokd.storage.ledger import record_of
 from autokd.study import Study
 from autokd.trial import Candidate, Outcome, TrialRecord
 

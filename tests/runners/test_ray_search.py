@@ -16,8 +16,8 @@ import pytest
 
 import autokd
 from autokd.files import file_sha256
-from autokd.ledger import record_of
 from autokd.progress import Silent
+from autokd.storage.ledger import record_of
 from autokd.trial import Outcome, TrialRecord
 
 TRIALS = 4

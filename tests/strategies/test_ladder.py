@@ -22,12 +22,12 @@ from autokd.config.space import load_space
 from autokd.errors import ConfigError
 from autokd.evaluation import narrow
 from autokd.evaluation.narrow import LOST, Cut, Narrower, Variant
-from autokd.runners.driver import make_sampler
 from autokd.strategies import make_strategy
-from autokd.strategies.arms import RACE
-from autokd.strategies.forecast import SEASONED, Forecast
-from autokd.strategies.ladder import STARTERS, Ladder
-from autokd.strategies.roots import family_roots, snap
+from autokd.strategies.ladder.arms import RACE
+from autokd.strategies.ladder.forecast import SEASONED, Forecast
+from autokd.strategies.ladder.ladder import STARTERS, Ladder
+from autokd.strategies.ladder.roots import family_roots, snap
+from autokd.strategies.sampling import make_sampler
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
 LATENCY = "latency_ms@cpu_1_thread"

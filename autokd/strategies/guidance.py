@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial
 
 from autokd.config.objectives import Constraint, Objective, least_useful
 from autokd.config.plan import Plan
-from autokd.ledger import record_of
-from autokd.outlook import empty_gate, show
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.samplers.threads import one_thread
+from autokd.storage.ledger import record_of
+from autokd.strategies.monitors import empty_gate, show
 from autokd.trial import TRAINING, TrialRecord
 
 if TYPE_CHECKING:

@@ -9,27 +9,27 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from autokd import registry
-from autokd.advice import ExpectedGain, not_worth_it
 from autokd.config.plan import Plan
 from autokd.config.until import WINDOW_S
-from autokd.errors import AutokdError, ConfigError, StudyError, UserError
+from autokd.errors import AutokdError, StudyError
 from autokd.files import read_json
-from autokd.ledger import Ledger, record_of, storage_errors
-from autokd.outlook import watch_trials
-from autokd.results import REFERENCE_KEY
-from autokd.runners.early_stopping import EarlyStopping
-from autokd.runners.guidance import Guidance
+from autokd.storage.ledger import Ledger, record_of, storage_errors
+from autokd.storage.results import REFERENCE_KEY
 from autokd.strategies import Independent, make_strategy
-from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
+from autokd.strategies.early_stopping import EarlyStopping
+from autokd.strategies.expected_gain import ExpectedGain, not_worth_it
+from autokd.strategies.guidance import Guidance
+from autokd.strategies.job import Job, Tally, counts, rung_of, searched
+from autokd.strategies.monitors import watch_trials
+from autokd.strategies.sampling import make_sampler
+from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Outcome, TrialRecord
 
 RETRIED = ("lost_worker", "out_of_memory")
 SECOND = "second_try"
@@ -37,48 +37,6 @@ SECOND = "second_try"
 REJECTIONS_PER_TRIAL = 50
 SAME_PROPOSALS = 10
 """After so many known candidates in a row the sampler is stuck: one is drawn at random."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One candidate to evaluate."""
-
-    number: int
-    candidate: Candidate
-    folder: Path
-    origin: Origin | None = None
-    """The trained weights that the candidate's rung goes on from."""
-    rungs: tuple[float, ...] = ()
-    """Shares of the training after which it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
-    continues: int | None = None
-    """The stopped trial whose training it goes on with."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """What a worker needs, in plain values."""
-        rung = self.candidate.rung
-        return {
-            "number": self.number,
-            "params": dict(self.candidate.params),
-            "folder": str(self.folder),
-            "rung": asdict(rung) if rung else None,
-            "origin": self.origin,
-            "rungs": list(self.rungs),
-            "until": self.rungs[0] if self.rungs else None,
-        }
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Where a search stands."""
-
-    counted: int
-    measured: int
-    rejected: int
-    failed: int
-    stopped: int
-    running: int
-    cpu_s: float
-    wall_s: float
 
 
 class Driver:
@@ -147,7 +105,7 @@ class Driver:
                 if not self._prepare_ask():
                     return None
                 trial = self._ask(at_random=in_a_row >= SAME_PROPOSALS)
-                candidate = Candidate(self.plan.space.suggest(trial), _rung_of(trial.user_attrs))
+                candidate = Candidate(self.plan.space.suggest(trial), rung_of(trial.user_attrs))
                 twin = self.known.get(candidate.key())
                 continues = trial.user_attrs.get(CONTINUES) if self.halving is not None else None
                 if twin is None or continues is not None or "retry_of" in trial.user_attrs:
@@ -177,7 +135,7 @@ class Driver:
         move = self.strategy.next_move()
         if isinstance(move, Candidate):
             assert move.rung is not None
-            self.ledger.enqueue(_searched(move.params, self.plan), **{RUNG_KEY: asdict(move.rung)})
+            self.ledger.enqueue(searched(move.params, self.plan), **{RUNG_KEY: asdict(move.rung)})
         return move is not None
 
     def _continue_stopped(self) -> None:
@@ -185,7 +143,7 @@ class Driver:
         number = self.halving.to_continue() if self.halving is not None else None
         record = None if number is None else record_of(self.ledger.trials()[number])
         if record is not None:
-            self.ledger.enqueue(_searched(record.params, self.plan), **{CONTINUES: number})
+            self.ledger.enqueue(searched(record.params, self.plan), **{CONTINUES: number})
 
     def finished(self) -> str | None:
         """Why no more trials are begun, or ``None``."""
@@ -407,7 +365,7 @@ class Driver:
         folder = self.home / "trials" / f"{frozen.number:05d}"
         left = read_json(folder / "record.json")
         record = TrialRecord.from_json(json.dumps(left)) if left else None
-        rung = _rung_of(frozen.user_attrs)
+        rung = rung_of(frozen.user_attrs)
         if record is not None and record.candidate.key() == Candidate(params, rung).key():
             # at a rung nobody knows what was decided: it is asked again, and what was spent stays paid
             return replace(record, outcome=Outcome.INTERRUPTED) if record.outcome == Outcome.STOPPED else record
@@ -415,7 +373,7 @@ class Driver:
 
     def _requeue(self, number: int, record: TrialRecord, attrs: Mapping[str, Any]) -> None:
         """Queue a candidate again; one that failed and is retried is not retried a second time, even if interrupted."""
-        params = _searched(self._asked(number, record), self.plan)
+        params = searched(self._asked(number, record), self.plan)
         rung = {RUNG_KEY: asdict(record.rung)} if record.rung else {}
         second = {SECOND: True} if record.outcome == Outcome.FAILED or SECOND in attrs else {}
         more = {CONTINUES: attrs[CONTINUES]} if CONTINUES in attrs else {}
@@ -428,53 +386,3 @@ class Driver:
             return record.params
         frozen = self.ledger.trials()[number]
         return {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-
-
-def counts(record: TrialRecord) -> bool:
-    """Whether a trial counts towards ``budget.trials``: it began training, or found its training in the store.
-
-    The child that ``autokd finish`` adds does not: no search asked for it. Nor does one that goes on with a stopped trial:
-    its candidate was counted when it was stopped.
-    """
-    return (
-        record.began_training
-        and (record.parent is None or record.rung is not None)
-        and record.retimed is None
-        and record.continues is None
-        and record.outcome in (Outcome.MEASURED, Outcome.STOPPED, Outcome.FAILED)
-        and not record.notes.get("retried")
-    )
-
-
-def _rung_of(attrs: Mapping[str, Any]) -> Rung | None:
-    stated = attrs.get(RUNG_KEY)
-    return Rung(**stated) if stated else None
-
-
-def make_sampler(
-    plan: Plan, done: int, space: Mapping[str, BaseDistribution] | None = None
-) -> optuna.samplers.BaseSampler:
-    """The study's sampler; one that keeps its random state in memory is seeded anew after a resume."""
-    seed, space = plan.config.search_seed, space or plan.space.distributions()
-    sampler = _made(plan.config.sampler, seed, space)
-    if done and not getattr(sampler, "stateless", False):
-        sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)
-    return sampler
-
-
-def _made(name: str, seed: int, space: Mapping[str, BaseDistribution]) -> optuna.samplers.BaseSampler:
-    law = f"sampler {name!r} must be a factory (seed, space) -> optuna.samplers.BaseSampler"
-    try:
-        sampler = registry.load("samplers", name)(seed, space)
-    except UserError:
-        raise
-    except Exception as error:  # a person's own factory may raise anything
-        raise ConfigError(law, f"{type(error).__name__}: {error}") from error
-    if not isinstance(sampler, optuna.samplers.BaseSampler):
-        raise ConfigError(law, f"one that returns {type(sampler).__name__}")
-    return sampler
-
-
-def _searched(params: Mapping[str, ParamValue], plan: Plan) -> dict[str, ParamValue]:
-    names = {p.name for p in plan.space.parameters}
-    return {k: v for k, v in params.items() if k in names}

@@ -21,8 +21,8 @@ from sqlalchemy import bindparam, text
 
 from autokd.config.objectives import Objective
 from autokd.errors import StudyError
-from autokd.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
-from autokd.results import CONFIRMED_KEY, Member
+from autokd.storage.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
+from autokd.storage.results import CONFIRMED_KEY, Member
 from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, RUNG_KEY, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")

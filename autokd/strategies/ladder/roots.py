@@ -11,7 +11,7 @@ import optuna
 from autokd import registry
 from autokd.config.plan import Plan
 from autokd.config.space import Parameter
-from autokd.strategies.nodes import Forest, rate_of
+from autokd.strategies.ladder.nodes import Forest, rate_of
 from autokd.trial import ParamValue, Stage
 
 SEARCHED = (Stage.BUILD, Stage.DISTILL)
@@ -63,7 +63,7 @@ def proposed_root(plan: Plan, forest: Forest) -> dict[str, ParamValue]:
     A root's worth is the hypervolume that it and all that descends from it gained, per CPU second. The sampler is made
     anew from the ledger each time, so that a resumed study goes on as an uninterrupted one would.
     """
-    from autokd.runners.driver import make_sampler
+    from autokd.strategies.sampling import make_sampler
 
     roots = forest.roots()
     space = {p.name: p.distribution() for p in plan.space.parameters if p.stage in SEARCHED}

@@ -82,7 +82,7 @@ class Lineage:
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame) -> Lineage:
-        """Of a :attr:`autokd.reader.TrialReader.frame`."""
+        """Of a :attr:`autokd.storage.reader.TrialReader.frame`."""
         if not {"parent", "rung", "cuts"} <= set(frame.columns):
             return cls(())
         rows = frame[frame["rung"].notna() | frame["parent"].notna()]

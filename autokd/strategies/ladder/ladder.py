@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autokd.config.plan import Plan
-from autokd.lineage import rung_text
-from autokd.strategies.arms import RACE, arms_of, root_arms
-from autokd.strategies.forecast import Forecast
-from autokd.strategies.nodes import Forest, Node, rate_of
-from autokd.strategies.roots import SEARCHED, family_roots, proposed_root
+from autokd.storage.lineage import rung_text
+from autokd.strategies.ladder.arms import RACE, arms_of, root_arms
+from autokd.strategies.ladder.forecast import Forecast
+from autokd.strategies.ladder.nodes import Forest, Node, rate_of
+from autokd.strategies.ladder.roots import SEARCHED, family_roots, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
 STARTERS = 2

@@ -9,9 +9,9 @@ from optuna.trial import FrozenTrial
 
 from autokd.config.objectives import metric_of
 from autokd.config.plan import Plan
-from autokd.evaluation.cache import StageStore
-from autokd.ledger import record_of
-from autokd.runners.halving import Curve, Halving
+from autokd.storage.ledger import record_of
+from autokd.storage.stage_store import StageStore
+from autokd.strategies.halving import Curve, Halving
 from autokd.trial import CONTINUES, Outcome, Stage, TrialRecord
 
 QUALITY = "accuracy"

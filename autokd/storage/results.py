@@ -13,8 +13,8 @@ from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.files import file_sha256
-from autokd.ledger import Ledger, record_of
 from autokd.pareto import hypervolume, knee, non_dominated
+from autokd.storage.ledger import Ledger, record_of
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
 if TYPE_CHECKING:

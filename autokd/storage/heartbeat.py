@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 
 from autokd.errors import StorageError, StudyError
-from autokd.folders import driver_lock
-from autokd.ledger import Ledger
+from autokd.storage.folders import driver_lock
+from autokd.storage.ledger import Ledger
 
 DRIVER_KEY = "autokd:driver"
 BEAT_S = 20.0

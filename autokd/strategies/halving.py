@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from autokd.pareto import non_dominated
-from autokd.proxy import spearman
+from autokd.strategies.proxy import spearman
 
 FIRST = 1 / 3
 """Share of the training at which the first rung is, while nothing better is known."""

@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError
 from autokd.files import disk_bytes, read_json, write_json
-from autokd.ledger import shown_url, sqlite_file
-from autokd.results import Member
+from autokd.storage.ledger import shown_url, sqlite_file
+from autokd.storage.results import Member
 
 OWNER = "ledger.json"
 """File in a study's folder that names the ledger it belongs to."""
@@ -122,7 +122,7 @@ def new_home(home: Path, url: str) -> Iterator[Path]:
 
 def stage_folders(home: Path, members: Sequence[Member]) -> list[Path]:
     """The entries of the stage store that students came from."""
-    from autokd.evaluation.cache import StageStore
+    from autokd.storage.stage_store import StageStore
 
     store = StageStore(home / "stages")
     return [store.path(s.stage, s.key) for m in members for s in m.record.stages]
@@ -130,7 +130,7 @@ def stage_folders(home: Path, members: Sequence[Member]) -> list[Path]:
 
 def drop_rest(home: Path, keep: Sequence[Member], resting: Sequence[Path] = ()) -> int:
     """Drop every heavy file of a study but those of ``keep`` and the stages that rest; returns the bytes freed."""
-    from autokd.evaluation.cache import StageStore
+    from autokd.storage.stage_store import StageStore
 
     before = disk_bytes(home)
     for folder in _others(home, keep):
@@ -148,7 +148,7 @@ def keep_within(home: Path, max_bytes: float, kept: Callable[[], Sequence[Member
     Returns:
         The bytes freed.
     """
-    from autokd.evaluation.cache import StageStore
+    from autokd.storage.stage_store import StageStore
 
     before = disk_bytes(home)
     if before <= max_bytes:

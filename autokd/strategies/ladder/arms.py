@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autokd.strategies.forecast import Forecast
-from autokd.strategies.nodes import Forest, Node
+from autokd.strategies.ladder.forecast import Forecast
+from autokd.strategies.ladder.nodes import Forest, Node
 from autokd.trial import Rung
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from autokd.advice import GainWatch
 from autokd.config.objectives import Objective, metric_of
-from autokd.ledger import record_of
-from autokd.proxy import ProxyGate, log_macs_params
-from autokd.search_clock import search_clock
+from autokd.storage.ledger import record_of
+from autokd.strategies.expected_gain import GainWatch
+from autokd.strategies.proxy import ProxyGate, log_macs_params
+from autokd.strategies.search_clock import search_clock
 from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def watch_trials(
 
 
 def watch_frame(objectives: Sequence[Objective], reference: Sequence[float] | None, frame: pd.DataFrame) -> GainWatch:
-    """The watch over the finished trials of a :attr:`autokd.reader.TrialReader.frame`."""
+    """The watch over the finished trials of a :attr:`autokd.storage.reader.TrialReader.frame`."""
     values = np.full((len(frame), len(objectives)), np.nan)
     for place, o in enumerate(objectives):
         if o.name in frame.columns:
@@ -73,7 +73,7 @@ def _watch(
 
 
 def gate_trials(objectives: Sequence[Objective], trials: Sequence[FrozenTrial]) -> ProxyGate:
-    """How well log(MACs x parameters) ranked a ledger's measured students; see :class:`autokd.proxy.ProxyGate`."""
+    """How well log(MACs x parameters) ranked a ledger's measured students; see :class:`autokd.strategies.proxy.ProxyGate`."""
     gate = empty_gate(objectives)
     for trial in trials:
         record = record_of(trial) if trial.state == TrialState.COMPLETE else None
@@ -96,7 +96,7 @@ def show(gate: ProxyGate, objectives: Sequence[Objective], record: TrialRecord) 
 
 
 def gate_frame(objectives: Sequence[Objective], frame: pd.DataFrame) -> ProxyGate:
-    """The same of a :attr:`autokd.reader.TrialReader.frame`."""
+    """The same of a :attr:`autokd.storage.reader.TrialReader.frame`."""
     quality, cost = goals_of(objectives)
     gate = _gate(cost)
     if quality is None or not {quality.name, "macs", "params"} <= set(frame.columns):

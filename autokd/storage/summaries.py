@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import text
 
-from autokd.ledger import CONFIG_KEY, STATE_KEY, sqlite_file, storage_errors
-from autokd.live import DRIVER_KEY, driver_alive
-from autokd.reader import epoch
+from autokd.storage.heartbeat import DRIVER_KEY, driver_alive
+from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, sqlite_file, storage_errors
+from autokd.storage.reader import epoch
 
 LIVE = ("created", "preparing", "searching")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autokd.config.objectives import Objective, least_useful
-from autokd.lineage import Lineage, Worth
 from autokd.pareto import hypervolume, non_dominated
+from autokd.storage.lineage import Lineage, Worth
 from autokd.trial import TRAINING, Origin, Outcome, ParamValue, Rung, TrialRecord
 
 Values = tuple[float, ...]

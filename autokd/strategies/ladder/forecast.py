@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from autokd.strategies.nodes import Forest, Node
+from autokd.strategies.ladder.nodes import Forest, Node
 from autokd.trial import Rung
 
 SEASONED, FRESH = 0.15, 0.4
