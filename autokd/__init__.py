@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autokd.api import open_study as open_study
     from autokd.api import search as search
-    from autokd.study import Student as Student
-    from autokd.study import Study as Study
+    from autokd.study.study import Student, Study
 
 __version__ = "0.1.0"
 __all__ = ["Student", "Study", "__version__", "open_study", "search"]

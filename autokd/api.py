@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -16,14 +11,13 @@ from typing import Any
 
 from autokd import registry
 from autokd.config.load import from_dict, from_yaml
-from autokd.config.plan import Plan, difference, make_plan
+from autokd.config.plan import Plan, make_plan
 from autokd.config.study_file import StudyConfig
-from autokd.errors import ConfigError, HardwareError, StudyError, nearest
-from autokd.progress import Watcher
-from autokd.storage.folders import home_of, new_home, writable
-from autokd.storage.ledger import Ledger, check_place, list_studies, storage_url
-from autokd.study import Study
-from autokd.warm_start import check_data, check_source
+from autokd.errors import ConfigError, StudyError, nearest
+from autokd.storage.ledger import list_studies, storage_url
+from autokd.study.search import search_plan
+from autokd.study.study import Study
+from autokd.study.watcher import Watcher
 
 SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
 
@@ -61,7 +55,7 @@ def search(
     if warm_start:
         config = from_dict(config.model_dump(), [f"search.from={json.dumps(warm_start)}"])
     done, _ = search_plan(make_plan(config), watcher=watcher, ray_address=ray_address)
-    return done
+    return Study(done.ledger)
 
 
 def open_study(name: str, storage: str | None = None) -> Study:
@@ -73,68 +67,8 @@ def _stored(config: StudyConfig, url: str) -> StudyConfig:
     return config.model_copy(update={"storage": config.storage.model_copy(update={"url": url})})
 
 
-def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | None = None) -> tuple[Study, str]:
-    """Create the study (or go on with the same one) and search. Returns it and why it ended.
-
-    Nothing is written to the ledger before data, devices and constraints were found possible.
-
-    Raises:
-        StudyError: The name belongs to a study with another configuration.
-        UserError: Data, teacher, device or constraints cannot serve.
-    """
-    url = storage_url(plan.config.storage.url)
-    tell = watcher.tell if watcher else _nothing
-    check_place(url)
-    if Ledger.exists(url, plan.config.name):
-        tell(f"study {plan.config.name} is in the ledger: going on with it", None)
-    else:
-        check_source(plan, url)
-        with new_home(home_of(plan, url), url) as home:
-            if not Ledger.exists(url, plan.config.name):  # another process may just have made it
-                _check_before(plan, home, tell)
-                Study.create(plan, url)
-    study = Study.open(plan.config.name, url)
-    if study.plan.fingerprint() != plan.fingerprint():
-        what = difference(study.plan, plan)
-        mend = "Give it another `name`, or go on with the old one: `autokd resume`."
-        raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
-    study.plan = plan
-    return study, study.search(watcher, ray_address)
-
-
 def _nothing(text: str, share: float | None) -> None:
     return None
-
-
-def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
-    """All that can be refused before the study is in the ledger."""
-    from autokd.evaluation.preflight import probe, refuse_impossible, set_up_untaught
-    from autokd.evaluation.prepare import check_augmentations, device_of, load_data
-    from autokd.evaluation.teaching import check_teacher
-    from autokd.hardware.profile import check_host
-    from autokd.runners.evaluator import Evaluator
-    from autokd.runners.limits import screen_limits
-    from autokd.strategies.sampling import make_sampler
-
-    for profile in plan.profiles:
-        check_host(profile)
-    device = device_of(plan)
-    make_sampler(plan, 0)
-    root = home.parent.parent
-    with writable(root):
-        tell("data", None)
-        dataset = load_data(plan, root, tell)
-        if plan.config.search.from_:
-            check_data(plan.config.search.from_, storage_url(plan.config.storage.url), dataset.fingerprint)
-        check_augmentations(plan, dataset)
-        if plan.config.teacher.kind != "family":
-            tell("teacher", None)
-        check_teacher(plan, dataset, root / "teachers", device, tell)
-        set_up_untaught(plan, dataset, root, home)
-        count = 24 if any(not c.needs_training for c in plan.constraints) else 4
-        with closing(Evaluator(home, screen_limits(plan))) as worker:
-            found, failed = probe(plan, worker.screen, count, tell)
-    refuse_impossible(plan, found, failed)
 
 
 def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) -> Any:
@@ -238,49 +172,3 @@ def listing(kind: str, storage: str | None = None) -> list[dict[str, Any]]:
             for r in rows
         ]
     return [asdict(r) for r in registry.listing(kind)]
-
-
-def doctor() -> dict[str, Any]:
-    """Facts of this host and checks that autokd can do its work here."""
-    from autokd.evaluation.doctor import examine
-
-    return examine()
-
-
-def serve_dashboard(study: str | None, storage: str | None, port: int, host: str, open_browser: bool) -> int:
-    """Run Streamlit on the dashboard until it is stopped; returns its exit code.
-
-    Raises:
-        HardwareError: The port is taken, or the address is none of this host's.
-    """
-    import socket
-
-    try:
-        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        law = "the dashboard must be served on an address of this host"
-        raise HardwareError(law, f"--host {host}: {error.strerror}", "The default is 127.0.0.1.") from None
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(place)
-        except OSError as error:
-            mend = "Give another --port." if error.errno == errno.EADDRINUSE else "Give another --host or --port."
-            raise HardwareError("the dashboard needs a free port", f"{host}:{port}: {error.strerror}", mend) from None
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        sys.stderr.write(f"warning: everybody who reaches {host} can read these studies\n")
-    command = [sys.executable, "-m", "autokd.dashboard.serve", "--server.address", host, "--server.port", str(port)]
-    command += ["--server.headless", "false" if open_browser else "true", "--browser.gatherUsageStats", "false"]
-    command += ["--server.fileWatcherType", "none", "--browser.serverAddress", host, "--client.toolbarMode", "viewer"]
-    command += ["--client.showErrorDetails", "none", "--runner.magicEnabled", "false"]
-    environment = os.environ | {"AUTOKD_DASHBOARD_STORAGE": storage_url(storage), "AUTOKD_DASHBOARD_STUDY": study or ""}
-    shown = f"[{host}]" if ":" in host else host
-    sys.stderr.write(f"Dashboard: http://{shown}:{port}  (Ctrl-C ends it)\n")
-    server = subprocess.Popen(command, env=environment)
-    signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())  # no orphan that keeps the port
-    try:
-        return server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        server.wait()
-        return 0

@@ -193,3 +193,21 @@ def _volume(gains: np.ndarray) -> float:
     below = np.append(ordered[1:, -1], 0.0)
     thickness = ordered[:, -1] - below
     return float(sum(t * _volume(ordered[: k + 1, :-1]) for k, t in enumerate(thickness) if t > 0))
+
+
+USELESS = 2.5
+"""A student with so many times the errors of the best one is worth nothing, where the study does not say what is."""
+
+
+FEWEST_ERRORS = 0.02
+"""Fewer count as so many: of a best student without any, every other one would be useless."""
+
+
+def least_useful(best: float, reference: float) -> float:
+    """The quality, larger is better, below which a student is worth nothing: as far as the errors of a ratio tell.
+
+    Chance, the usual reference point of a hypervolume, would pay for a fast student that nobody wants.
+    """
+    if not 0 <= best <= 1:
+        return reference
+    return max(reference, 1 - USELESS * max(1 - best, FEWEST_ERRORS))

@@ -30,7 +30,6 @@ import optuna
 import torch
 from common import write_section
 
-from autokd.api import search_plan
 from autokd.compression.fold import fold_residuals
 from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.pruning import L1, prune
@@ -48,6 +47,7 @@ from autokd.evaluation.prepare import load_data
 from autokd.evaluation.stages import TrialDir
 from autokd.hardware.profile import describe_host
 from autokd.storage.ledger import record_of
+from autokd.study.search import search_plan
 from autokd.trial import Candidate, Outcome, Stage
 
 PROFILE = "cpu_1_thread"

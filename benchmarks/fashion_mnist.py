@@ -17,14 +17,14 @@ from typing import Any
 
 from common import FASHION_BOX, LATENCY, fashion_mnist_study, machine, share_modules, teacher_cpu_s, write_section
 
-from autokd.api import search_plan
+from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
+from autokd.formatting import number, summary
 from autokd.pareto import non_dominated
-from autokd.progress import Bar
 from autokd.storage.results import Member
-from autokd.study import Study
-from autokd.tables import number, summary
+from autokd.study.search import search_plan
+from autokd.study.study import Study
 
 SAMPLERS = ("tpe", "evolution", "random")
 

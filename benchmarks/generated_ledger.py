@@ -14,7 +14,8 @@ import optuna
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.storage.ledger import STATE_KEY
-from autokd.study import FACTS_KEY, Study
+from autokd.study.opened import FACTS_KEY
+from autokd.study.study import Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, StageRecord, TrialRecord, Violation
 
 PROFILE = "cpu_1_thread"

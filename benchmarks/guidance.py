@@ -24,7 +24,7 @@ from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.storage.results import volume
 from autokd.strategies.guidance import Guidance
-from autokd.study import Study
+from autokd.study.study import Study
 
 AT = (10, 15, 20, 25, 30)
 SEARCHES = {

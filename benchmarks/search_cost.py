@@ -29,7 +29,7 @@ from preparation import prepared, shared_root
 from tasks import TASKS, Facts, Task
 
 from autokd import registry
-from autokd.api import search_plan
+from autokd.cli.progress import Bar
 from autokd.config import yaml_file
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
@@ -39,11 +39,11 @@ from autokd.evaluation.parts import CLOCKS
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.hardware.quiet import Quiet
-from autokd.progress import Bar
 from autokd.storage.ledger import record_of
 from autokd.storage.results import CONFIRMED_KEY
 from autokd.storage.summaries import overview
-from autokd.study import Study
+from autokd.study.search import search_plan
+from autokd.study.study import Study
 from autokd.trial import Outcome
 
 SCRIPT = "script"

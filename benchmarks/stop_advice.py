@@ -29,7 +29,7 @@ from autokd.storage.ledger import list_studies
 from autokd.storage.reader import TrialReader
 from autokd.strategies.expected_gain import LEAST_TO_STOP, LEVEL, GainWatch
 from autokd.strategies.search_clock import search_clock
-from autokd.study import Study
+from autokd.study.study import Study
 
 ROOT = Path(__file__).parent.parent
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))

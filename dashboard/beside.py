@@ -11,9 +11,9 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import confirmed_facts, title
+from autokd.formatting import number
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member
-from autokd.tables import number
 
 BEST, EVEN = "★", "≈"
 DIFFERS = "≠"

@@ -10,8 +10,8 @@ import pandas as pd
 from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.texts import title
 from autokd.figures import front_history
+from autokd.formatting import number, summary
 from autokd.storage.lineage import FINISH, NARROW, REFINE, ROOT, TRAIN, Lineage, cut_text, grouped, left_words
-from autokd.tables import number, summary
 
 KINDS = {
     ROOT: ("root", "roots"),

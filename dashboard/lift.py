@@ -16,7 +16,7 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.config.space import SearchSpace
-from autokd.tables import number
+from autokd.formatting import number
 from autokd.trial import ERROR, Stage
 
 PARTS: Mapping[str, Stage] = {

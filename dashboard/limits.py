@@ -15,7 +15,7 @@ from autokd.dashboard import picking
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import axes, label
-from autokd.tables import number
+from autokd.formatting import number
 
 
 @dataclass(frozen=True)

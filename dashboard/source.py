@@ -24,7 +24,8 @@ from autokd.storage.lineage import Lineage
 from autokd.storage.reader import Made, Seen, TrialReader
 from autokd.storage.results import REFERENCE_KEY, Member, objectives_on
 from autokd.storage.summaries import LIVE, StudySummary, overview
-from autokd.study import FACTS_KEY, Study
+from autokd.study.opened import FACTS_KEY
+from autokd.study.study import Study
 
 MOST_OPEN = 16
 """Studies kept open."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.dashboard.picking import compromise
-from autokd.tables import number
+from autokd.formatting import number
 
 MOST = 1000
 """Students off the front that a list offers, the latest first: a browser does not like a list of 100,000."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import autokd
 from autokd import registry
 from autokd.config import yaml_file
 from autokd.config.checks import check_stages
@@ -42,11 +41,6 @@ class Checked:
         """The line of the text that the error is about; ``None`` when it is about another file or about no line."""
         error = self.error
         return error.line if isinstance(error, ConfigError) and error.file in (None, "the study file") else None
-
-
-def template() -> str:
-    """The commented study file that ``autokd init`` writes."""
-    return (Path(str(autokd.__file__)).parent / "config" / "study_template.yaml").read_text(encoding="utf-8")
 
 
 def check(text: str) -> Checked:

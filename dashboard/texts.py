@@ -14,11 +14,11 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.errors import StudyError
+from autokd.formatting import number
 from autokd.storage.folders import owned_home
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member
-from autokd.study import Study
-from autokd.tables import number
+from autokd.study.study import Study
 from autokd.trial import ERROR
 
 UNITS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}
@@ -171,7 +171,7 @@ def download(study: Study, member: Member) -> Download:
         StudyError: The file is gone, is not the measured one, or is none of this study's.
         UserError: It is no ONNX model, or the disk refuses.
     """
-    from autokd.handover import hand_over, receipt_path
+    from autokd.study.export import hand_over, receipt_path
 
     moved = study.home / "trials" / f"{member.number:05d}" / "student.onnx"
     if (

@@ -114,7 +114,7 @@ def run_process(*args: str, cwd: Path, timeout: float = 300.0, **env: str) -> Ra
 
 def run_here(*args: str, cwd: Path) -> Ran:
     """A command in this process: spares the imports."""
-    from autokd import cli
+    from autokd.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     before, argv, code = Path.cwd(), sys.argv, 0
@@ -122,7 +122,7 @@ def run_here(*args: str, cwd: Path) -> Ran:
     sys.argv = ["autokd", *args]
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            cli.main()
+            main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:

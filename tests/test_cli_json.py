@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support import Ran, tiny, write_study
 
-from autokd import api, cli
+from autokd import api
+from autokd.cli import app
 
 LATENCY = "latency_ms@cpu_1_thread"
 
@@ -165,7 +166,7 @@ def test_nothing_on_standard_output_when_refused(finished: Path, run_cli: Callab
 
 
 def test_give_writes_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.give({"a": float("nan"), "b": [1.5, float("inf")], "c": (float("-inf"),), "d": Path("x")})
+    app.give({"a": float("nan"), "b": [1.5, float("inf")], "c": (float("-inf"),), "d": Path("x")})
     assert json.loads(capsys.readouterr().out, parse_constant=refuse) == {
         "a": None,
         "b": [1.5, None],

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from support import Ran, tiny
 
+from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.progress import Bar
 from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, grouped
 from autokd.storage.reader import TrialReader
 from autokd.strategies.driver import Driver
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
 LATENCY = "latency_ms@cpu_1_thread"
@@ -151,7 +151,7 @@ def test_the_progress_line_names_the_rung(tmp_path: Path, capsys: pytest.Capture
     study.ledger.set_attr("autokd:reference_point", [0.1, 0.2])
     driver, bar = Driver(study.ledger, plan, study.home), Bar()
     bar.LINE_S = 0.0
-    bar.begin(driver, study)
+    bar.begin(driver, study.hypervolume)
     driver.on_begin, driver.on_finish = bar.begun, bar.trial
     said: list[str] = []
     for _ in range(6):

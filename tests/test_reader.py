@@ -17,7 +17,7 @@ from autokd.errors import StorageError, StudyError
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.storage.reader import TrialReader
 from autokd.storage.summaries import overview
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation
 from tests.support import tiny
 

@@ -189,7 +189,7 @@ def test_a_member_as_plain_values(ledger: Ledger, plan: Plan) -> None:
 
 
 def test_second_timings_are_told_beside_the_first() -> None:
-    from autokd.tables import timed_again
+    from autokd.cli.tables import timed_again
 
     def timed(number: int, first: float, second: float | None) -> Member:
         confirmed = None if second is None else {"latency_ms@a": second}

@@ -14,16 +14,16 @@ import pytest
 from support import TINY_SPACE, Ran, run_here, tiny, write_study
 
 import autokd
-from autokd import warm_start
 from autokd.errors import StudyError
 from autokd.evaluation.retime import link_stages
 from autokd.files import file_sha256
 from autokd.hardware.latency import LatencyMeter
 from autokd.hardware.profile import load_profile
-from autokd.origin import Origin
 from autokd.storage.ledger import Ledger, record_of
 from autokd.storage.stage_store import StageStore
-from autokd.study import Study
+from autokd.study import warm_start
+from autokd.study.provenance import Provenance
+from autokd.study.study import Study
 from autokd.trial import Outcome, TrialRecord
 
 SPACE: dict[str, Any] = TINY_SPACE | {
@@ -474,7 +474,7 @@ def test_stages_are_linked_once_and_live_on_alone(tmp_path: Path) -> None:
 
 
 def test_an_origin_survives_the_ledger(folder: Path, moved: tuple[Study, Ran]) -> None:
-    origin = Origin.of(moved[0].ledger)
-    assert origin == Origin("tiny", (0, 1, 2, 3), (), True, True)
+    origin = Provenance.of(moved[0].ledger)
+    assert origin == Provenance("tiny", (0, 1, 2, 3), (), True, True)
     assert origin.waiting(moved[0].ledger) == []
-    assert Origin.of(opened(folder).ledger) is None
+    assert Provenance.of(opened(folder).ledger) is None

@@ -14,10 +14,10 @@ from autokd.config.load import from_dict
 from autokd.config.objectives import Objective
 from autokd.errors import ConfigError, StudyError
 from autokd.files import disk_bytes
-from autokd.handover import _shown_config
+from autokd.formatting import number
 from autokd.hardware.profile import load_profile
 from autokd.storage.results import Member, choose
-from autokd.tables import number
+from autokd.study.export import _shown_config
 from autokd.trial import Measurement, Outcome, TrialRecord
 
 GOALS = (Objective("maximize", "f1_macro"), Objective("minimize", "size_bytes"))

@@ -18,7 +18,7 @@ from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
 from autokd.strategies.driver import REJECTIONS_PER_TRIAL, Driver
 from autokd.strategies.job import counts
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Outcome, TrialRecord
 
 FIXED = {"stem_stride": 2, "stem_width": 8, "stages": 1, "depth_1": 1, "block_1": "plain"}

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from support import tiny
 
+from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.config.study_file import EDITABLE, BudgetConfig
 from autokd.config.until import Until, span_words
 from autokd.errors import ConfigError
-from autokd.progress import Bar
 from autokd.storage.results import REFERENCE_KEY
 from autokd.strategies import driver as driver_module
 from autokd.strategies.driver import Driver
 from autokd.strategies.expected_gain import LEAST_OUTSIDE, LEAST_TO_STOP
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 
 TRIAL_S = 30.0
@@ -256,7 +256,7 @@ def test_the_progress_line_says_it(tmp_path: Path, clock: Clock, capsys: pytest.
     study = new_study(tmp_path)
     driver = drive(study)
     bar = Bar()
-    bar.begin(driver, study)
+    bar.begin(driver, study.hypervolume)
     assert "next 10 minutes" not in capsys.readouterr().err
     climb(driver, clock, 0, 12)
     bar.volume = study.hypervolume()

@@ -321,20 +321,3 @@ def _resolve(metric: str, profile: str | None, profiles: Sequence[str]) -> str |
             "the profile must be one of the study's 'hardware'", f"'{metric}@{profile}'", nearest(profile, profiles)
         )
     return profile
-
-
-USELESS = 2.5
-"""A student with so many times the errors of the best one is worth nothing, where the study does not say what is."""
-
-FEWEST_ERRORS = 0.02
-"""Fewer count as so many: of a best student without any, every other one would be useless."""
-
-
-def least_useful(best: float, reference: float) -> float:
-    """The quality, larger is better, below which a student is worth nothing: as far as the errors of a ratio tell.
-
-    Chance, the usual reference point of a hypervolume, would pay for a fast student that nobody wants.
-    """
-    if not 0 <= best <= 1:
-        return reference
-    return max(reference, 1 - USELESS * max(1 - best, FEWEST_ERRORS))

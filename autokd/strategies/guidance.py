@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from autokd.config.objectives import Constraint, Objective, least_useful
+from autokd.config.objectives import Constraint, Objective
 from autokd.config.plan import Plan
+from autokd.pareto import least_useful
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.samplers.threads import one_thread

@@ -17,8 +17,8 @@ from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import GREY, axes, front_figure, label, still, with_lineage
 from autokd.figures.front import MOST
+from autokd.formatting import number
 from autokd.storage.results import CONFIRMED_KEY
-from autokd.tables import number
 from autokd.trial import ERROR
 
 LIVE = True

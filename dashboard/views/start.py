@@ -10,16 +10,17 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import metric_of
+from autokd.config.template import study_template
 from autokd.dashboard import drivers, launch, source
 from autokd.dashboard.controls import allowed, arrived, failed, follow
 from autokd.dashboard.launch import Job
 from autokd.dashboard.progress import span
-from autokd.dashboard.study_file import Checked, check, free_name, template
+from autokd.dashboard.study_file import Checked, check, free_name
 from autokd.dashboard.study_form import TEXT, form
 from autokd.dashboard.texts import plain, title
 from autokd.dashboard.yaml_edit import put, values_of
 from autokd.errors import UserError
-from autokd.tables import number
+from autokd.formatting import number
 
 KEPT = "study file"
 """The text while another page is shown: Streamlit forgets what a widget held that is not drawn."""
@@ -29,7 +30,7 @@ SEARCH, PREFLIGHT = "start search", "start preflight"
 def page() -> None:
     """Draw it."""
     if TEXT not in st.session_state:
-        st.session_state[TEXT] = st.session_state.get(KEPT) or template()
+        st.session_state[TEXT] = st.session_state.get(KEPT) or study_template()
     st.session_state[KEPT] = st.session_state[TEXT]
     st.title("Start a search")
     if not allowed():

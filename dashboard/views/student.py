@@ -15,10 +15,10 @@ from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.dashboard.views.student_lineage import lineage
 from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
+from autokd.formatting import number
 from autokd.storage.ledger import DEFAULT_URL, shown_url
 from autokd.storage.lineage import INHERITS
 from autokd.storage.results import Member
-from autokd.tables import number
 
 CHART = {"displaylogo": False}
 WORDS = {

@@ -12,7 +12,7 @@ from autokd.dashboard.evidence import traceback_of
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import file_name, plain
 from autokd.dashboard.trials_table import Column, Filters
-from autokd.tables import number
+from autokd.formatting import number
 from autokd.trial import Outcome, TrialRecord
 
 MOST_ROWS = 5000

@@ -9,7 +9,7 @@ from autokd.dashboard import lost
 from autokd.dashboard.evidence import traceback_of
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
-from autokd.tables import number
+from autokd.formatting import number
 from autokd.trial import Outcome
 
 SAMPLE = 20

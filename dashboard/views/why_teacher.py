@@ -14,7 +14,7 @@ from autokd.dashboard.insight import TeacherEffect
 from autokd.dashboard.source import View
 from autokd.dashboard.texts import plain
 from autokd.figures import axes, label, teacher_figure
-from autokd.tables import number
+from autokd.formatting import number
 
 
 def teacher_or_none(view: View) -> None:

@@ -21,7 +21,8 @@ from autokd.config.plan import make_plan
 from autokd.files import file_sha256, write_json
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.storage.ledger import STATE_KEY, connect
-from autokd.study import FACTS_KEY, Study
+from autokd.study.opened import FACTS_KEY
+from autokd.study.study import Study
 from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung, StageRecord, TrialRecord, Violation
 
 APP = Path(str(autokd.dashboard.__file__)).parent / "app.py"

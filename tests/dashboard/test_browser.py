@@ -21,7 +21,7 @@ import pytest
 
 from autokd.files import file_sha256
 from autokd.storage.heartbeat import DRIVER_KEY
-from autokd.study import Study
+from autokd.study.study import Study
 from tests.dashboard.conftest import Make, add
 
 sync_api = pytest.importorskip(

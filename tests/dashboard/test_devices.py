@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
 from autokd.figures import devices_figure, order_between, rank_figure, winners
-from autokd.study import Study
+from autokd.study.study import Study
 from tests.dashboard.conftest import figures
 
 A, B = (Objective("minimize", "latency_ms", d) for d in ("one", "two"))

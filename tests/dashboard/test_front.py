@@ -22,7 +22,7 @@ from autokd.files import file_sha256
 from autokd.storage.folders import OWNER
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.storage.ledger import STATE_KEY
-from autokd.study import HOME_KEY
+from autokd.study.opened import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student
 

@@ -16,7 +16,7 @@ from autokd.dashboard import beside, insight, ladders
 from autokd.figures import front_figure, path_figure, with_lineage
 from autokd.storage.lineage import Lineage, Step
 from autokd.storage.reader import TrialReader
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Outcome, Rung, TrialRecord
 from tests.dashboard.conftest import Make, Open, figures
 from tests.dashboard.conftest import go as turn_to

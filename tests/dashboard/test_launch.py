@@ -20,7 +20,7 @@ from autokd.dashboard import drivers, launch
 from autokd.errors import StudyError
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.storage.ledger import STATE_KEY
-from autokd.study import Study
+from autokd.study.study import Study
 
 
 def text(**changes: Any) -> str:

@@ -15,11 +15,12 @@ import yaml
 from streamlit.testing.v1 import AppTest
 from support import tiny
 
+from autokd.config.template import study_template
 from autokd.dashboard import drivers, launch
-from autokd.dashboard.study_file import check, free_name, moved_objectives, template
+from autokd.dashboard.study_file import check, free_name, moved_objectives
 from autokd.dashboard.study_form import TEXT
 from autokd.storage.heartbeat import DRIVER_KEY
-from autokd.study import Study
+from autokd.study.study import Study
 
 Make = Callable[..., Study]
 Open = Callable[..., AppTest]
@@ -78,7 +79,7 @@ def test_the_template_is_valid_and_can_be_started(open_page: Open) -> None:
     assert not app.error
     assert "The file is valid" in app.success[0].value
     assert not app.button(key="start button").disabled
-    assert app.text_area(key=TEXT).value == template()
+    assert app.text_area(key=TEXT).value == study_template()
 
 
 def test_fields_write_the_text_and_leave_its_comments(open_page: Open) -> None:
@@ -130,10 +131,10 @@ def test_what_is_wrong_is_said_with_line_law_value_and_mend(
     open_page: Open, before: str, after: str, words_: tuple[str, ...]
 ) -> None:
     app = open_page("start")
-    assert before in template()
-    app.text_area(key=TEXT).set_value(template().replace(before, after, 1)).run()
+    assert before in study_template()
+    app.text_area(key=TEXT).set_value(study_template().replace(before, after, 1)).run()
     assert len(app.error) == 1 and not app.exception
-    line = template()[: template().index(before)].count("\n") + 1
+    line = study_template()[: study_template().index(before)].count("\n") + 1
     assert [w for w in words_ if w.format(line=line) not in words(app)] == []
     assert app.button(key="start button").disabled and app.button(key="start preflight button").disabled
 
@@ -175,7 +176,7 @@ def test_pure_helpers(tmp_path: Path) -> None:
     goals = ["maximize accuracy", "minimize latency_ms@old"]
     assert moved_objectives(goals, ["old"], ["folder/new.yaml"]) == ["maximize accuracy", "minimize latency_ms@new"]
     assert moved_objectives(goals, ["old"], []) == goals
-    assert check(template()).line is None
+    assert check(study_template()).line is None
 
 
 # ------------------------------------------------------------------------------------------------------------ real runs

@@ -32,7 +32,8 @@ from autokd.figures import (
 )
 from autokd.files import read_json
 from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
-from autokd.study import FACTS_KEY, Study
+from autokd.study.opened import FACTS_KEY
+from autokd.study.study import Study
 from autokd.trial import RETIMED, StageRecord
 from tests.dashboard.conftest import EVIL, Make, Open, figures
 

@@ -14,7 +14,7 @@ from autokd.config.objectives import Objective
 from autokd.dashboard import insight, lost
 from autokd.dashboard.views.why_teacher import teacher_words
 from autokd.figures import importance_figure, parallel_figure, slice_figure, teacher_figure
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
 from tests.dashboard.conftest import figures
 

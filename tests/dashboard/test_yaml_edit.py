@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from autokd.dashboard.study_file import template
+from autokd.config.template import study_template
 from autokd.dashboard.yaml_edit import changed, put, values_of
 from autokd.errors import ConfigError
 
@@ -19,7 +19,7 @@ PATHS = [
 
 @pytest.mark.parametrize(("path", "value"), PATHS, ids=lambda v: str(v))
 def test_only_the_value_changes(path: tuple[str, ...], value: object) -> None:
-    before = template()
+    before = study_template()
     after = put(before, path, value)
     assert values_of(after) == changed(values_of(before), path, value) != values_of(before)
     comments = [

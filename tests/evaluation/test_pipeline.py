@@ -29,10 +29,10 @@ from autokd.errors import AutokdError, StudyError
 from autokd.evaluation import confirm, teaching, work
 from autokd.evaluation.dataset_store import open_dataset
 from autokd.files import file_sha256
-from autokd.progress import Silent
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
-from autokd.study import Study
+from autokd.study.study import Study
+from autokd.study.watcher import Silent
 from autokd.teachers.module import ModuleTeacher
 from autokd.trial import RECORD_KEY, Outcome, TrialRecord
 
@@ -87,7 +87,7 @@ class Watched(Silent):
     phase: str = "preparing"
     reason: str = ""
 
-    def begin(self, driver: Any, study: Study) -> None:
+    def begin(self, driver: Any, volume: Callable[[], float | None]) -> None:
         self.phase = "searching"
 
     def count(self, name: str, times: int = 1) -> None:

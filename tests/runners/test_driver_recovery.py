@@ -15,7 +15,7 @@ from autokd.files import write_atomic
 from autokd.storage.ledger import record_of
 from autokd.strategies.driver import Driver
 from autokd.strategies.job import Job
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import RECORD_KEY, Measurement, Outcome, TrialRecord
 
 

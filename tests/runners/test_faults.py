@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from autokd.storage.ledger import record_of
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Outcome, Stage, TrialRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # one test waits for the whole search

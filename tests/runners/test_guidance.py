@@ -27,7 +27,7 @@ from autokd.storage.results import REFERENCE_KEY
 from autokd.strategies.driver import Driver
 from autokd.strategies.guidance import Guidance
 from autokd.strategies.sampling import make_sampler
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import (
     CONTINUES,
     RECORD_KEY,

@@ -21,7 +21,7 @@ from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
 from autokd.strategies.driver import Driver
 from autokd.strategies.early_stopping import resting_folders
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.testing.simulation import FakeClock, SimulatedCurve, curve_to, simulate
 from autokd.trial import Outcome, ParamValue, StageRecord, TrialRecord
 

@@ -18,7 +18,7 @@ import pytest
 import support
 
 from autokd.storage.ledger import record_of
-from autokd.study import Study
+from autokd.study.study import Study
 from autokd.trial import Candidate, Outcome, TrialRecord
 
 pytestmark = pytest.mark.slow

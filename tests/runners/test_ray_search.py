@@ -16,8 +16,8 @@ import pytest
 
 import autokd
 from autokd.files import file_sha256
-from autokd.progress import Silent
 from autokd.storage.ledger import record_of
+from autokd.study.watcher import Silent
 from autokd.trial import Outcome, TrialRecord
 
 TRIALS = 4

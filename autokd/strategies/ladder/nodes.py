@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autokd.config.objectives import Objective, least_useful
-from autokd.pareto import hypervolume, non_dominated
+from autokd.config.objectives import Objective
+from autokd.pareto import hypervolume, least_useful, non_dominated
 from autokd.storage.lineage import Lineage, Worth
 from autokd.trial import TRAINING, Origin, Outcome, ParamValue, Rung, TrialRecord
 

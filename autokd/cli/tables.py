@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.config.objectives import Objective, metric_of
+from autokd.formatting import _span, common, number, summary
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
 from autokd.storage.results import Member, objectives_on
@@ -22,39 +23,12 @@ from autokd.trial import RETIMED
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
     from autokd.evaluation.preflight import Preflight
-    from autokd.study import Study
+    from autokd.study.study import Study
 
 
 def _out() -> Console:
     # a pipe has no width: give tables room instead of cutting them at 80 columns
     return Console(width=None if sys.stdout.isatty() else 160)
-
-
-def number(value: float | None, unit: str, spread: float | None = None) -> str:
-    """A value in sensible digits with its unit and spread: ``0.0214 ms ± 0.4 %``."""
-    if value is None:
-        return "-"
-    if unit == "bytes":
-        text = f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
-    elif unit == "ratio":
-        text = f"{value:.1%}" if spread is None else f"{value:.1%} ± {spread:.1%}"
-        return text
-    elif unit == "ms":
-        text = f"{digits(value * 1e3)} µs" if value < 1 else f"{digits(value)} ms"
-        if spread is None:
-            return text
-        return f"{text} ± {spread:.1%}" if spread >= 5e-4 else f"{text} ± {100 * spread:.1g}%"
-    elif unit == "":
-        text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
-        return text if spread is None else f"{text} ± {spread:.2g}"
-    else:
-        return f"{value:.4g} {unit}" if spread is None else f"{value:.4g} ± {spread:.2g} {unit}"
-    return text
-
-
-def digits(value: float) -> str:
-    """Three significant digits, zeros too, so that columns compare: ``8.00``, ``17.4``, ``173``."""
-    return f"{value:#.3g}".removesuffix(".") if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _cell(member: Member, objective: Objective) -> str:
@@ -182,18 +156,6 @@ def timed_again(found: Sequence[Member], latency: str) -> str:
     return f"The same files timed again: {median(apart):.1%} apart in the median, {max(apart):.1%} at most."
 
 
-def common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the parameters of several students all have in common."""
-    if len(found) < 2:
-        return {}
-    return {k: v for k, v in found[0].items() if all(params.get(k) == v for params in found)}
-
-
-def summary(params: Mapping[str, Any]) -> str:
-    """Parameters on one line, numbers short."""
-    return " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-
-
 def rows(pairs: Sequence[tuple[str, str]], title: str | None = None) -> None:
     """Two plain columns."""
     table = Table(show_header=False, box=None, title=title, title_justify="left")
@@ -292,7 +254,7 @@ def _descent(descent: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def exported(study: Study, member: Member, path: Path) -> None:
-    from autokd.handover import receipt_path
+    from autokd.study.export import receipt_path
 
     pairs = [("file", str(path)), ("receipt", str(receipt_path(path))), ("trial", str(member.number))]
     pairs += [(o.name, _cell(member, o)) for o in study.plan.objectives]
@@ -319,16 +281,6 @@ def listing(found: Sequence[Mapping[str, Any]]) -> None:
 def doctor(found: Mapping[str, Any]) -> None:
     rows([(k, str(v)) for k, v in found["host"].items()], "host")
     rows([(("ok    " if c["ok"] else "FAILED") + " " + c["name"], c["detail"]) for c in found["checks"]], "checks")
-
-
-def _span(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def preflight(plan: Plan, found: Preflight) -> None:

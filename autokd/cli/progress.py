@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -22,46 +23,10 @@ from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:
     from autokd.strategies.driver import Driver
-    from autokd.study import Study
 
 
 MOST_DOING = 3
 """Trials of ladders that the progress line names."""
-
-
-class Watcher(Protocol):
-    """Is told what a search does."""
-
-    def tell(self, text: str, share: float | None) -> None:
-        """A step of the preparation, and the share of it that is done.
-
-        A text that begins with ``note:`` or ``warning:`` is a line of its own, not a step.
-        """
-        ...
-
-    def begin(self, driver: Driver, study: Study) -> None: ...
-
-    def begun(self, number: int) -> None:
-        """A trial was begun."""
-        ...
-
-    def trial(self, number: int, record: TrialRecord) -> None: ...
-
-    def end(self) -> None: ...
-
-
-class Silent:
-    """Says nothing."""
-
-    def tell(self, text: str, share: float | None) -> None: ...
-
-    def begin(self, driver: Driver, study: Study) -> None: ...
-
-    def begun(self, number: int) -> None: ...
-
-    def trial(self, number: int, record: TrialRecord) -> None: ...
-
-    def end(self) -> None: ...
 
 
 class Bar:
@@ -78,7 +43,7 @@ class Bar:
         self.printed = 0.0
         self.began = 0.0
         self.driver: Driver | None = None
-        self.study: Study | None = None
+        self.measure: Callable[[], float | None] = lambda: None
         self.volume: float | None = None
 
     # -- preparation
@@ -115,9 +80,9 @@ class Bar:
 
     # -- search
 
-    def begin(self, driver: Driver, study: Study) -> None:
-        self.driver, self.study = driver, study
-        self.volume = study.hypervolume()
+    def begin(self, driver: Driver, volume: Callable[[], float | None]) -> None:
+        self.driver, self.measure = driver, volume
+        self.volume = volume()
         if self.live:
             bar = self._bar()
             if self.task is not None:
@@ -131,10 +96,10 @@ class Bar:
             self._show()  # on a ladder: what the trial does
 
     def trial(self, number: int, record: TrialRecord) -> None:
-        if self.driver is None or self.study is None:
+        if self.driver is None:
             return
         if record.outcome == Outcome.MEASURED:
-            self.volume = self.study.hypervolume()
+            self.volume = self.measure()
         if record.outcome == Outcome.FAILED:
             text = f"trial {number} failed in {record.failed_stage}: {record.cause} ({record.detail})"
             self.console.print(text, style="yellow", markup=False, highlight=False)

@@ -7,7 +7,7 @@ import platform
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 
@@ -19,14 +19,12 @@ from autokd.files import write_atomic
 from autokd.hardware.profile import describe_host
 from autokd.storage.ledger import shown_url
 from autokd.storage.results import Member, checked_file
-
-if TYPE_CHECKING:
-    from autokd.study import Study
+from autokd.study.opened import OpenStudy
 
 VERSIONS = ("numpy", "onnx", "onnxruntime", "optuna", "torch")
 
 
-def hand_over(study: Study, member: Member, path: Path) -> Path:
+def hand_over(study: OpenStudy, member: Member, path: Path) -> Path:
     """Write a member's ONNX file to ``path`` and its receipt to ``<path>.receipt.json``.
 
     Raises:
@@ -49,7 +47,7 @@ def receipt_path(path: Path) -> Path:
     return path.with_suffix(".receipt.json")
 
 
-def receipt(study: Study, member: Member, path: Path) -> dict[str, Any]:
+def receipt(study: OpenStudy, member: Member, path: Path) -> dict[str, Any]:
     """Everything that says what the file is, what it was measured at, and how to make it again."""
     facts = study.ledger.attr("autokd:facts") or {}
     data, teacher = facts.get("data", {}), facts.get("teacher", {})
@@ -84,7 +82,7 @@ def receipt(study: Study, member: Member, path: Path) -> dict[str, Any]:
     }
 
 
-def _shown_config(study: Study) -> dict[str, Any]:
+def _shown_config(study: OpenStudy) -> dict[str, Any]:
     """The configuration without the ledger's password: a receipt travels with the file."""
     config: dict[str, Any] = study.plan.config.model_dump(mode="json")
     if config["storage"]["url"]:

@@ -6,86 +6,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from autokd.config.plan import Plan, difference
-from autokd.config.retarget import moved_plan, other_matter
+from autokd.config.plan import Plan
+from autokd.config.retarget import other_matter
 from autokd.errors import StudyError
-from autokd.hardware.profile import HardwareProfile, check_host
-from autokd.origin import ORIGIN_KEY, Origin, folder_of, received, student
-from autokd.progress import Silent, Watcher
-from autokd.storage.folders import home_of, new_home, writable
-from autokd.storage.ledger import Ledger, storage_url
+from autokd.hardware.profile import HardwareProfile
+from autokd.storage.folders import writable
+from autokd.storage.ledger import Ledger
+from autokd.study.opened import OpenStudy
+from autokd.study.provenance import Provenance, folder_of, received, student
+from autokd.study.watcher import Watcher
 from autokd.trial import Outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from autokd.evaluation.parts import Parts
-    from autokd.study import Study
 
 SAME_FACTS = {"data": "the data", "teacher": "the teacher"}
-
-
-def retime(
-    old: Study,
-    profiles: Sequence[str],
-    name: str | None = None,
-    *,
-    front: bool = False,
-    requantize: bool = True,
-    watcher: Watcher | None = None,
-) -> tuple[Study, str]:
-    """A new study of an old one's students on other hardware; called again, it goes on with what is not timed yet.
-
-    Args:
-        old: The study whose students are timed.
-        profiles: Hardware profiles, see :func:`autokd.config.retarget.moved_plan`.
-        name: Of the new study; by default the old one's and the profiles'.
-        front: Only the old front's students.
-        requantize: Choose the operators of int8 files by the new device's clock where the weights are still there.
-        watcher: Is told of progress.
-
-    Returns:
-        The new study, and what was done in words.
-
-    Raises:
-        UserError: A profile that does not fit, a name that is taken, a changed file, or nothing to time.
-    """
-    from autokd.study import Study
-
-    plan = moved_plan(old.plan, profiles, name)
-    url, name = storage_url(old.ledger.url), plan.config.name
-    for profile in plan.profiles:
-        check_host(profile)
-    tell: Callable[[str, float | None], None] = (watcher or Silent()).tell
-    if not Ledger.exists(url, name):
-        origin = Origin.begin(old, front, True, requantize)
-        with new_home(home_of(plan, url), url) as home:
-            if not Ledger.exists(url, name):  # another process may just have made it
-                _check_matter(old, plan, home, tell)
-                Study.create(plan, url, {ORIGIN_KEY: asdict(origin)})
-    made = Study.open(name, url)
-    known, mend = Origin.of(made.ledger), "Give this one another name: --name."
-    if known is None or not known.only or known.study != old.name:
-        raise StudyError("a study's name must be free", repr(name), mend)
-    if made.plan.fingerprint() != plan.fingerprint():
-        what = difference(made.plan, plan)
-        raise StudyError(f"study {name!r} must keep its configuration", f"other values of {what}", mend)
-    if (now := known.again(old, front, requantize)) != known:
-        now.save(made.ledger)
-    return made, made.search(watcher)
-
-
-def _check_matter(old: Study, plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
-    from autokd.evaluation.prepare import load_data
-
-    root = home.parent.parent
-    with writable(root):
-        tell("data", None)
-        check_data(old.name, old.ledger.url, load_data(plan, root, tell).fingerprint)
 
 
 # ------------------------------------------------------------------------------------------------- what must agree
@@ -97,15 +35,14 @@ def check_source(plan: Plan, url: str) -> None:
     Raises:
         StudyError: No such study; other data, teacher, space, training or seed; or it has no files.
     """
-    from autokd.study import Study
 
     if plan.config.search.from_ is None:
         return
-    old = Study.open(plan.config.search.from_, url)
+    old = OpenStudy.open(plan.config.search.from_, url)
     if what := other_matter(old.plan, plan):
         law = f"a search from {old.name} must share its data, teacher, space, training and seed"
         raise StudyError(law, f"other values of {what}", "Take over the old ones, or search without it.")
-    Origin.begin(old)
+    Provenance.begin(old)
 
 
 def check_data(name: str, url: str, fingerprint: str) -> None:
@@ -129,7 +66,7 @@ def _check_facts(name: str, before: Any, now: Any) -> None:
 # --------------------------------------------------------------------------------------------------------- receive
 
 
-def receive(study: Study, watcher: Watcher) -> str:
+def receive(study: OpenStudy, watcher: Watcher) -> str:
     """Time what is not timed yet, and put it into the study's ledger; says what is there now.
 
     The study must be prepared, and driven by the caller.
@@ -139,17 +76,17 @@ def receive(study: Study, watcher: Watcher) -> str:
     """
     if done := received(study.ledger):
         return done
-    origin = Origin.of(study.ledger)
-    old = type(study).open(origin.study if origin else str(study.plan.config.search.from_), study.ledger.url)
+    origin = Provenance.of(study.ledger)
+    old = OpenStudy.open(origin.study if origin else str(study.plan.config.search.from_), study.ledger.url)
     _check_facts(old.name, old.ledger.attr("autokd:facts"), study.ledger.attr("autokd:facts"))
     if origin is None:
-        origin = Origin.begin(old)
+        origin = Provenance.begin(old)
         origin.save(study.ledger)
     _time_all(study, old, origin, watcher)
     return origin.story(study.ledger)
 
 
-def _time_all(study: Study, old: Study, origin: Origin, watcher: Watcher) -> None:
+def _time_all(study: OpenStudy, old: OpenStudy, origin: Provenance, watcher: Watcher) -> None:
     from autokd.evaluation.parts import Parts
     from autokd.evaluation.retime import link_stages
     from autokd.evaluation.threads import torch_threads
@@ -173,7 +110,13 @@ def _time_all(study: Study, old: Study, origin: Origin, watcher: Watcher) -> Non
 
 
 def _time_one(
-    study: Study, old: Study, number: int, origin: Origin, parts: Parts, attrs: Mapping[str, Any], watcher: Watcher
+    study: OpenStudy,
+    old: OpenStudy,
+    number: int,
+    origin: Provenance,
+    parts: Parts,
+    attrs: Mapping[str, Any],
+    watcher: Watcher,
 ) -> str:
     """Time one student and put it into the ledger; what went wrong, or nothing."""
     from autokd.evaluation.retime import Source
@@ -188,14 +131,16 @@ def _time_one(
     with writable(study.home):
         source = Source(old.name, member, folder_of(old, number))
         record = retime_one(source, parts, TrialDir(folder, parts.store), origin.requantize)
-    study._after_trial(watcher, study.ledger.add(record, study.plan, attrs), record)
+    number = study.ledger.add(record, study.plan, attrs)
+    watcher.trial(number, record)
+    study.keep_within()
     if record.outcome != Outcome.FAILED:
         return ""
     watcher.tell(f"warning: trial {number} of {old.name} could not be timed: {record.cause} ({record.detail})", None)
     return f"{record.cause} ({record.detail})"
 
 
-def _shared(old: Study, study: Study, origin: Origin) -> tuple[str, ...]:
+def _shared(old: OpenStudy, study: OpenStudy, origin: Provenance) -> tuple[str, ...]:
     """The stages whose results mean the same in both studies: an int8 file was chosen by one device's clock."""
     from autokd.evaluation.retime import TIMED, UNTIMED
 

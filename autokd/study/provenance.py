@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.storage.ledger import Ledger, record_of
 from autokd.storage.results import Member
+from autokd.study.opened import OpenStudy
 from autokd.trial import Outcome, TrialRecord
 
-if TYPE_CHECKING:
-    from autokd.study import Study
-
-ORIGIN_KEY = "autokd:origin"
+PROVENANCE_KEY = "autokd:origin"
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """What a study takes over from another one; kept in its ledger.
 
     Args:
@@ -38,13 +35,13 @@ class Origin:
     requantize: bool = True
 
     @classmethod
-    def of(cls, ledger: Ledger) -> Origin | None:
+    def of(cls, ledger: Ledger) -> Provenance | None:
         """The origin on record; ``None`` for a study that began from nothing, or that has not looked yet."""
-        raw = ledger.attr(ORIGIN_KEY)
+        raw = ledger.attr(PROVENANCE_KEY)
         return None if raw is None else cls(**raw | {"trials": tuple(raw["trials"]), "gone": tuple(raw["gone"])})
 
     @classmethod
-    def begin(cls, old: Study, front: bool = False, only: bool = False, requantize: bool = True) -> Origin:
+    def begin(cls, old: OpenStudy, front: bool = False, only: bool = False, requantize: bool = True) -> Provenance:
         """The origin of a study to be.
 
         Raises:
@@ -57,7 +54,7 @@ class Origin:
             raise StudyError(law, f"none, and {len(gone)} that are gone" if gone else "none", mend)
         return cls(old.name, found, gone, only, requantize)
 
-    def again(self, old: Study, front: bool, requantize: bool) -> Origin:
+    def again(self, old: OpenStudy, front: bool, requantize: bool) -> Provenance:
         """The same for an archive that may have grown, or been collected, since.
 
         Raises:
@@ -67,7 +64,7 @@ class Origin:
         return replace(self, trials=_union(self.trials, found), gone=_union(self.gone, gone), requantize=requantize)
 
     def save(self, ledger: Ledger) -> None:
-        ledger.set_attr(ORIGIN_KEY, asdict(self))
+        ledger.set_attr(PROVENANCE_KEY, asdict(self))
 
     def waiting(self, ledger: Ledger) -> list[int]:
         """The trials of the other study that are not timed yet."""
@@ -94,17 +91,17 @@ class Origin:
 
 def only_retimes(ledger: Ledger) -> bool:
     """Whether a study was made by ``autokd retime``: it has no search to go on with."""
-    origin = Origin.of(ledger)
+    origin = Provenance.of(ledger)
     return origin is not None and origin.only
 
 
 def received(ledger: Ledger) -> str:
     """What is there of the other study's students, in words; empty while some are not timed yet."""
-    origin = Origin.of(ledger)
+    origin = Provenance.of(ledger)
     return "" if origin is None or origin.waiting(ledger) else origin.story(ledger)
 
 
-def archive(old: Study, front: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def archive(old: OpenStudy, front: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The trials of a study whose files can be timed, and those whose files are no longer kept.
 
     Args:
@@ -134,19 +131,19 @@ def archive(old: Study, front: bool = False) -> tuple[tuple[int, ...], tuple[int
     return tuple(found), tuple(gone)
 
 
-def student(old: Study, number: int) -> Member | None:
+def student(old: OpenStudy, number: int) -> Member | None:
     """A student of another study, its ``artifact`` where its file lies now; ``None`` when that is gone."""
     record = record_of(old.ledger.trials()[number])
     file = _file(old, number, record) if record is not None else None
     return None if record is None or file is None else Member(number, record.params, {}, None, str(file), record)
 
 
-def folder_of(old: Study, number: int) -> Path:
+def folder_of(old: OpenStudy, number: int) -> Path:
     """The folder of a trial."""
     return old.home / "trials" / f"{number:05d}"
 
 
-def _file(old: Study, number: int, record: TrialRecord) -> Path | None:
+def _file(old: OpenStudy, number: int, record: TrialRecord) -> Path | None:
     """Where a student's file lies, also when the study was moved with its ledger."""
     places = (Path(str(record.artifact)), folder_of(old, number) / "student.onnx")
     return next((place for place in places if place.is_file()), None)

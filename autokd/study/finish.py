@@ -1,0 +1,77 @@
+"""Train a chosen student on with the teacher: a trial of its own, measured and confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autokd.errors import StudyError
+from autokd.storage import results
+from autokd.storage.heartbeat import driving
+from autokd.storage.ledger import record_of
+from autokd.storage.results import CONFIRMED_KEY, Member
+from autokd.study.opened import OpenStudy
+from autokd.trial import Outcome
+
+
+def finish_student(
+    study: OpenStudy,
+    number: int,
+    samples: int | None = None,
+    tell: Callable[[str, float | None], None] = lambda text, share: None,
+) -> int:
+    """Train a student on with the teacher; a trial of its own, measured and confirmed.
+
+    Args:
+        number: Its trial.
+        samples: Samples to add to a measured student. A trial that halving stopped goes on from its checkpoint to the
+            end of its training, and takes no number.
+        tell: Is told the steps.
+
+    Returns:
+        The new trial's number.
+
+    Raises:
+        StudyError: The student is neither measured nor stopped, its weights are gone, or ``samples`` does not fit.
+        StageFailure: Its training or export failed.
+    """
+    from autokd.evaluation.confirm import confirm
+    from autokd.evaluation.finish import finish, finish_stopped
+    from autokd.evaluation.parts import Parts
+    from autokd.evaluation.stages import TrialDir
+    from autokd.evaluation.threads import torch_threads
+
+    with driving(study.ledger, study.home):
+        trials = study.ledger.trials()
+        found = record_of(trials[number]) if 0 <= number < len(trials) else None
+        stopped = found if found is not None and found.outcome == Outcome.STOPPED else None
+        if (stopped is None) == (samples is None):
+            law = "`samples` must say how long a measured student is trained on, and a stopped trial takes none"
+            value = f"{samples or 'none'} for trial {number}, {found.outcome.value if found else 'not in the study'}"
+            raise StudyError(law, value, "`autokd status` counts stopped trials; the dashboard lists them.")
+        member = (
+            None
+            if stopped
+            else results.choose(
+                study.members(), study.plan.objectives, trial=number, profile=study.plan.profiles[0].name
+            )
+        )
+        child = len(trials)
+        parts = Parts.open(study.home)
+        try:
+            tell("training on", None)
+            trial = TrialDir(study.home / "trials" / f"{child:05d}", parts.store)
+            with torch_threads(study.plan.config.resources.cpus_per_trial):
+                if stopped is not None:
+                    record = finish_stopped(number, stopped, parts, trial)
+                else:
+                    assert member is not None and samples is not None
+                    record = finish(member, samples, parts, trial)
+        finally:
+            parts.close()
+        child = study.ledger.add(record, study.plan)
+        known = dict(study.ledger.attr(CONFIRMED_KEY, {}))
+        made = Member(child, record.params, {}, None, record.artifact, record)
+        for _, values in confirm(study.plan, study.home, [made], tell):
+            known[str(child)] = values
+        study.ledger.set_attr(CONFIRMED_KEY, known)
+        return child

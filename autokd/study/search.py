@@ -1,0 +1,156 @@
+"""Create a study, or go on with the same one, and search; nothing is written before it was found possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from autokd import registry
+from autokd.config.plan import Plan, difference
+from autokd.errors import StorageError, StudyError
+from autokd.hardware.profile import check_host
+from autokd.storage.folders import home_of, new_home, writable
+from autokd.storage.heartbeat import driving
+from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, Ledger, check_place, storage_url
+from autokd.storage.results import REFERENCE_KEY
+from autokd.study.opened import FACTS_KEY, OpenStudy
+from autokd.study.warm_start import check_data, check_source
+from autokd.study.watcher import Silent, Watcher
+from autokd.trial import TrialRecord
+
+
+def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | None = None) -> tuple[OpenStudy, str]:
+    """Create the study (or go on with the same one) and search. Returns it and why it ended.
+
+    Nothing is written to the ledger before data, devices and constraints were found possible.
+
+    Raises:
+        StudyError: The name belongs to a study with another configuration.
+        UserError: Data, teacher, device or constraints cannot serve.
+    """
+    url = storage_url(plan.config.storage.url)
+    tell = (watcher or Silent()).tell
+    check_place(url)
+    if Ledger.exists(url, plan.config.name):
+        tell(f"study {plan.config.name} is in the ledger: going on with it", None)
+    else:
+        check_source(plan, url)
+        with new_home(home_of(plan, url), url) as home:
+            if not Ledger.exists(url, plan.config.name):  # another process may just have made it
+                _check_before(plan, home, tell)
+                OpenStudy.create(plan, url)
+    study = OpenStudy.open(plan.config.name, url)
+    if study.plan.fingerprint() != plan.fingerprint():
+        what = difference(study.plan, plan)
+        mend = "Give it another `name`, or go on with the old one: `autokd resume`."
+        raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
+    study.plan = plan
+    return study, run(study, watcher, ray_address)
+
+
+def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
+    """All that can be refused before the study is in the ledger."""
+    from autokd.evaluation.preflight import probe, refuse_impossible, set_up_untaught
+    from autokd.evaluation.prepare import check_augmentations, device_of, load_data
+    from autokd.evaluation.teaching import check_teacher
+    from autokd.hardware.profile import check_host
+    from autokd.runners.evaluator import Evaluator
+    from autokd.runners.limits import screen_limits
+    from autokd.strategies.sampling import make_sampler
+
+    for profile in plan.profiles:
+        check_host(profile)
+    device = device_of(plan)
+    make_sampler(plan, 0)
+    root = home.parent.parent
+    with writable(root):
+        tell("data", None)
+        dataset = load_data(plan, root, tell)
+        if plan.config.search.from_:
+            check_data(plan.config.search.from_, storage_url(plan.config.storage.url), dataset.fingerprint)
+        check_augmentations(plan, dataset)
+        if plan.config.teacher.kind != "family":
+            tell("teacher", None)
+        check_teacher(plan, dataset, root / "teachers", device, tell)
+        set_up_untaught(plan, dataset, root, home)
+        count = 24 if any(not c.needs_training for c in plan.constraints) else 4
+        with closing(Evaluator(home, screen_limits(plan))) as worker:
+            found, failed = probe(plan, worker.screen, count, tell)
+    refuse_impossible(plan, found, failed)
+
+
+def run(study: OpenStudy, watcher: Watcher | None = None, ray_address: str | None = None) -> str:
+    """Run, or go on, until the budget is spent. Returns why it ended.
+
+    Raises:
+        UserError: Data, teacher or device cannot serve; another driver is at work.
+    """
+    watcher = watcher or Silent()
+    with driving(study.ledger, study.home):
+        text = study.plan.to_json()
+        if text != study.ledger.attr(CONFIG_KEY):
+            study.ledger.set_attr(CONFIG_KEY, text)
+        try:
+            reason = _run(study, watcher, ray_address)
+        except BaseException as error:
+            ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+            with suppress(StorageError):
+                study.ledger.set_attr(STATE_KEY, ended)
+            raise
+        study.ledger.set_attr(STATE_KEY, f"finished: {reason}")
+        return reason
+
+
+def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
+    from autokd.evaluation.prepare import prepare
+    from autokd.evaluation.threads import torch_threads
+    from autokd.strategies.driver import Driver
+    from autokd.study import provenance, warm_start
+
+    only, received = provenance.only_retimes(study.ledger), provenance.received(study.ledger)
+    if only and received:
+        watcher.tell("note: every file of the other study is timed", None)
+        return received
+    if str(study.ledger.attr(STATE_KEY)).startswith("finished") and not only:
+        reason = Driver(study.ledger, study.plan, study.home).finished()
+        if reason:
+            more = "until=null" if study.plan.config.budget.stop and "gain <" in reason else "trials=+10"
+            watcher.tell(f"this study is finished: `autokd resume --set budget.{more}` would go on", None)
+            return reason
+    for profile in study.plan.profiles:
+        check_host(profile)
+    study.ledger.set_attr(STATE_KEY, "preparing")
+    with writable(study.home), torch_threads(study.plan.config.resources.cpus_per_trial):
+        prepared = prepare(study.plan, study.root, study.home, watcher.tell)
+    study.ledger.set_attr(FACTS_KEY, prepared.facts)
+    if study.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
+        study.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
+    study.ledger.set_attr(STATE_KEY, "searching")
+    if only or study.plan.config.search.from_:
+        received = warm_start.receive(study, watcher)
+        if only:
+            return received
+        watcher.tell(f"note: {received}", None)
+    driver = Driver(study.ledger, study.plan, study.home)
+    if study.plan.config.sampler.startswith("nni:"):
+        text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
+        watcher.tell(f"note: {study.plan.config.sampler} {text}", None)
+    watcher.begin(driver, study.hypervolume)
+    driver.on_begin = watcher.begun
+    driver.on_finish = lambda number, record: after_trial(study, watcher, number, record)
+    runner = registry.load("runners", study.plan.config.runner)()
+    if ray_address is not None:
+        runner.address = ray_address
+    try:
+        if not driver.finished():
+            runner.run(driver, study.home, study.plan.concurrency)
+    finally:
+        watcher.end()
+    return driver.finished() or "no more candidates"
+
+
+def after_trial(study: OpenStudy, watcher: Watcher, number: int, record: TrialRecord) -> None:
+    """Show a finished trial, and keep the study's folder within its bound."""
+    watcher.trial(number, record)
+    study.keep_within()
