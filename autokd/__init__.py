@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from autokd.version import __version__
+
 if TYPE_CHECKING:
     from autokd.api import open_study as open_study
     from autokd.api import search as search
     from autokd.study.study import Student, Study
 
-__version__ = "0.1.0"
 __all__ = ["Student", "Study", "__version__", "open_study", "search"]
 
 # Resolved on first use: importing autokd loads neither torch nor ray nor optuna.

@@ -72,16 +72,16 @@ def _nothing(text: str, share: float | None) -> None:
 
 
 def dry_run(plan: Plan, tell: Callable[[str, float | None], None] = _nothing) -> Any:
-    """The pre-flight of a plan (:class:`autokd.evaluation.preflight.Preflight`); leaves no study and no files behind."""
+    """The pre-flight of a plan (:class:`autokd.evaluation.screening.preflight.Preflight`); leaves no study and no files behind."""
     import tempfile
 
     from autokd.evaluation.parts import Parts
-    from autokd.evaluation.preflight import preflight, set_up_untaught
     from autokd.evaluation.prepare import load_data
-    from autokd.evaluation.threads import torch_threads
+    from autokd.evaluation.screening.preflight import preflight, set_up_untaught
     from autokd.hardware.profile import check_host
     from autokd.runners.evaluator import Evaluator
     from autokd.runners.limits import screen_limits
+    from autokd.runners.threads import torch_threads
 
     for profile in plan.profiles:
         check_host(profile)
@@ -107,9 +107,9 @@ def measure_file(file: Path, profiles: Sequence[str]) -> list[dict[str, Any]]:
         StageFailure: It could not be timed.
     """
     from autokd.evaluation.costs import file_costs
-    from autokd.hardware.latency import LatencyMeter
+    from autokd.hardware.meter import LatencyMeter
     from autokd.hardware.profile import check_host, load_profile
-    from autokd.hardware.quiet import Quiet
+    from autokd.hardware.turnstile import Quiet
 
     if not file.is_file():
         raise ConfigError("the file must exist", str(file))
@@ -125,8 +125,8 @@ def verify_file(file: Path, name: str, storage: str | None) -> dict[str, Any]:
     """Whether a file is one that the study measured, and scores the validation split as it did then."""
     import numpy as np
 
+    from autokd.data.dataset_store import open_dataset
     from autokd.deployment.verify import scores
-    from autokd.evaluation.dataset_store import open_dataset
     from autokd.files import file_sha256
 
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Small file helpers: atomic writes, content hashes, folder sizes (stdlib only)."""
+"""Small file helpers: atomic writes, content hashes, folder sizes ."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from autokd.errors import StorageError
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -27,6 +29,20 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_checked(path: Path, data: bytes) -> None:
+    """:func:`write_atomic` of a file that a person named.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"{path} must be writable", error.strerror or str(error), "Free space or name another folder."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -38,15 +38,17 @@ from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
 from autokd.deployment.export import export
-from autokd.evaluation import screening, work
-from autokd.evaluation.int8_race import GAINS, ORDER
-from autokd.evaluation.parts import Parts, prune_groups
+from autokd.evaluation import work
+from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
-from autokd.evaluation.preflight import draw, set_up_untaught
 from autokd.evaluation.prepare import load_data
-from autokd.evaluation.stages import TrialDir
+from autokd.evaluation.screening import screen
+from autokd.evaluation.screening.int8_race import GAINS, ORDER
+from autokd.evaluation.screening.preflight import draw, set_up_untaught
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.hardware.profile import describe_host
 from autokd.storage.ledger import record_of
+from autokd.students.build import prune_groups
 from autokd.study.search import search_plan
 from autokd.trial import Candidate, Outcome, Stage
 
@@ -82,7 +84,7 @@ def opened(data: str, space: str, folder: Path) -> Iterator[Parts]:
     set_up_untaught(plan, load_data(plan, root, lambda text, share: None), root, home)
     with closing(Parts.open(home)) as parts:
         for params in draw(plan.space, 3, 9):
-            screening.sketch_costs(parts, plan.space.of_stage(Stage.BUILD, params), bits=8)
+            screen.sketch_costs(parts, plan.space.of_stage(Stage.BUILD, params), bits=8)
         yield parts
 
 
@@ -121,7 +123,7 @@ def parts_of_a_screen(
         with short("build"):
             outline = parts.outline(space.family, shape)
         with short("cut and graph"):
-            drawn = screening.draw(parts, outline, pruning)
+            drawn = screen.draw(parts, outline, pruning)
         with short("write"):
             (folder / "sketch.onnx").write_bytes(drawn.data)
         with short("session"):
@@ -228,7 +230,7 @@ def refusals(arguments: argparse.Namespace, folder: Path) -> list[str]:
     ]
     with opened(arguments.data, SPACES[0], folder) as parts:
         every = draw(parts.plan.space, arguments.candidates, 1)
-        costs = [screening.sketch_costs(parts, parts.plan.space.of_stage(Stage.BUILD, p)) for p in every]
+        costs = [screen.sketch_costs(parts, parts.plan.space.of_stage(Stage.BUILD, p)) for p in every]
         usual = statistics.median(c[LATENCY].value for c in costs)
         limits = {
             "size_bytes <= 2 kB": Constraint("size_bytes", "<=", 2000.0),

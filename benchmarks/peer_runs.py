@@ -17,12 +17,12 @@ from curves import Run, Student
 from tasks import Facts
 
 from autokd.config.study_file import TrainingConfig
+from autokd.data.dataset_store import open_dataset
 from autokd.deployment.verify import scores
 from autokd.errors import StudyError
-from autokd.evaluation.dataset_store import open_dataset
 from autokd.evaluation.recipe import make_recipe, tuning_recipe
 from autokd.files import read_json, write_atomic, write_json
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 
 SCRIPT = HERE / "peers" / "ray_optuna.py"
 RECIPE = ("samples", "batch_size", "lr", "weight_decay")

@@ -15,18 +15,19 @@ from tasks import Facts, Task
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.data.dataset import majority_accuracy
+from autokd.data.dataset_store import open_dataset
 from autokd.deployment.export import export
 from autokd.errors import HardwareError
-from autokd.evaluation.dataset_store import open_dataset
-from autokd.evaluation.parts import CLOCKS, build_module
+from autokd.evaluation.parts import CLOCKS
 from autokd.evaluation.prepare import load_data, prepare
-from autokd.evaluation.teaching import obtain_teacher
-from autokd.evaluation.threads import torch_threads
+from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import read_json, write_json
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import describe_host
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 from autokd.protocols import Dataset
+from autokd.runners.threads import torch_threads
+from autokd.students.build import build_module
 
 TIMINGS = 7
 """Timings of the yardstick; the median counts."""

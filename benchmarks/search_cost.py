@@ -36,9 +36,9 @@ from autokd.config.plan import make_plan
 from autokd.errors import AutokdError
 from autokd.evaluation.confirm import confirm
 from autokd.evaluation.parts import CLOCKS
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 from autokd.storage.ledger import record_of
 from autokd.storage.results import CONFIRMED_KEY
 from autokd.storage.summaries import overview

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from autokd.data.dataset_store import open_dataset
 from autokd.errors import StudyError
-from autokd.evaluation.dataset_store import open_dataset
 from autokd.evaluation.metrics import confusion
 from autokd.figures import Block, read_blocks
 from autokd.files import read_json

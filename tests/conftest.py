@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support import Ran, run_here, run_process, tiny, write_study
 
-from autokd.hardware import latency
+from autokd.hardware import meter
 
 SLOW_S = 1200
 """Limit of a slow test, its fixtures included: whole searches, on two busy cores."""
@@ -54,9 +54,9 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 @pytest.fixture(scope="session", autouse=True)
 def short_calibration() -> Iterator[None]:
     """Every meter of a test measures this host's usual beat anew: two seconds each would be minutes in all."""
-    before, latency.CALIBRATION_S = latency.CALIBRATION_S, 0.2
+    before, meter.CALIBRATION_S = meter.CALIBRATION_S, 0.2
     yield
-    latency.CALIBRATION_S = before
+    meter.CALIBRATION_S = before
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ VALUES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown profile": ({"hardware": ["cpu_1_tread"]}, ("'cpu_1_tread'", "Did you mean 'cpu_1_thread'?")),
     "another machine": (
         {"hardware": ["raspberry_pi_5"], "objectives": ["maximize accuracy", "minimize latency_ms"]},
-        ("raspberry_pi_5 needs a", os.uname().machine, "latency_worker.py"),
+        ("raspberry_pi_5 needs a", os.uname().machine, "autokd/hardware/agent"),
     ),
     "no profile": ({"hardware": []}, ("`hardware` must name at least one profile", "[]", "autokd list profiles")),
     "unknown space": ({"space": "digts"}, ("'digts'", "Did you mean 'digits'?")),

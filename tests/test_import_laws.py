@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from house import House
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
@@ -18,8 +16,9 @@ from autokd.storage.ledger import Ledger
 from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord
 
-ROOT = Path(__file__).parents[1]
+HOUSE = House(Path(__file__).parents[1])
 SISTERS = ("students", "data", "distillation", "compression", "hardware", "deployment", "teachers")
+"""They never import each other: they meet in ``evaluation``."""
 ONLY_IN = {
     "ray": ("autokd/runners/ray_*.py",),
     "nni": ("autokd/samplers/nni*.py",),
@@ -28,109 +27,60 @@ ONLY_IN = {
 }
 
 
-@dataclass(frozen=True)
-class Import:
-    """One imported module, and whether it is loaded together with its importer."""
-
-    target: str
-    line: int
-    at_import: bool
-
-
-def module_of(file: Path) -> str:
-    parts = list(file.relative_to(ROOT).with_suffix("").parts)
-    if parts[0] in ("dashboard", "search_spaces", "hardware_profiles"):  # packaged below autokd
-        parts.insert(0, "autokd")
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {module_of(f): f for folder in ("autokd", "dashboard") for f in sorted((ROOT / folder).rglob("*.py"))}
-
-
-def imports(file: Path, known: frozenset[str]) -> Iterator[Import]:
-    """Every import of a file; ``from package import module`` counts as the module."""
-
-    def walk(node: ast.AST, at_import: bool) -> Iterator[Import]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                for other in child.orelse:
-                    yield from walk(other, at_import)
-                continue
-            if isinstance(child, ast.Import):
-                for name in child.names:
-                    yield Import(name.name, child.lineno, at_import)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{file}:{child.lineno}: imports must be absolute"
-                for name in child.names:
-                    below = f"{child.module}.{name.name}"
-                    yield Import(below if below in known else str(child.module), child.lineno, at_import)
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from walk(child, at_import and not inside)
-
-    yield from walk(ast.parse(file.read_text(encoding="utf-8"), str(file)), True)
-
-
-GRAPH = {module: list(imports(file, frozenset(FILES))) for module, file in FILES.items()}
-
-
 def test_the_walk_sees_the_code() -> None:
-    assert len(GRAPH) > 50
-    assert {i.target for i in GRAPH["autokd.study.search"]} >= {"autokd.storage.ledger", "autokd.evaluation.prepare"}
-    assert next(i for i in GRAPH["autokd.study.search"] if i.target == "autokd.evaluation.prepare").at_import is False
+    assert len(HOUSE.graph) > 150
+    found = {i.target: i.at_import for i in HOUSE.graph["autokd.study.search"]}
+    assert found["autokd.storage.ledger"] is True and found["autokd.evaluation.prepare"] is False
+    assert HOUSE.room("autokd.study.search") == "autokd.study"
+    assert {HOUSE.room(m) for m in HOUSE.files} == {HOUSE.room(r) for r in HOUSE.rooms}, (
+        "every room is there, and no other"
+    )
+
+
+def test_rooms_import_only_rooms_below() -> None:
+    """All imports count, those inside functions and under ``TYPE_CHECKING`` too."""
+    assert HOUSE.upward() == []
+
+
+def test_there_are_no_circles() -> None:
+    assert HOUSE.circles() == []
 
 
 @pytest.mark.parametrize("package", SISTERS)
 def test_sister_packages_never_import_each_other(package: str) -> None:
-    others = tuple(f"autokd.{s}" for s in SISTERS if s != package)
-    upward = ("autokd.evaluation", "autokd.runners", "autokd.samplers", "autokd.study", "autokd.api", "autokd.cli")
-    wrong = [
-        f"{FILES[module]}:{i.line}: {i.target}"
-        for module, found in GRAPH.items()
-        if module.startswith(f"autokd.{package}.") or module == f"autokd.{package}"
-        for i in found
-        if any(i.target == o or i.target.startswith(f"{o}.") for o in (*others, *upward))
-    ]
-    assert not wrong
-
-
-def test_there_are_no_import_circles() -> None:
-    edges = {m: sorted({i.target for i in found if i.at_import and i.target in FILES}) for m, found in GRAPH.items()}
-    done: set[str] = set()
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join((*path[path.index(module) :], module))
-        if module in done:
-            return
-        for below in edges[module]:
-            visit(below, (*path, module))
-        done.add(module)
-
-    for module in edges:
-        visit(module, ())
-    assert done == set(FILES)
+    others = {f"autokd.{s}" for s in SISTERS if s != package}
+    assert not {b for a, b in HOUSE.arrows if a == f"autokd.{package}"} & others
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_heavy_packages_stay_in_their_files(package: str) -> None:
-    where = {m for m, found in GRAPH.items() if any(i.target.split(".")[0] == package for i in found)}
-    allowed = {m for m, f in FILES.items() if any(f.relative_to(ROOT).match(p) for p in ONLY_IN[package])}
+    where = {m for m, found in HOUSE.graph.items() if any(i.target.split(".")[0] == package for i in found)}
+    files = {m: f.relative_to(HOUSE.root) for m, f in HOUSE.files.items()}
+    allowed = {m for m, f in files.items() if any(f.match(p) for p in ONLY_IN[package])}
     assert where, f"nothing imports {package}: is the test still right?"
     assert where <= allowed
 
 
-@pytest.mark.parametrize("package", ["hardware", "data"])
+@pytest.mark.parametrize("package", ["hardware", "data", "config", "storage"])
 def test_torch_is_not_needed_for_data_and_devices(package: str) -> None:
-    wrong = [
+    assert not {
         m
-        for m, found in GRAPH.items()
-        if m.startswith(f"autokd.{package}") and any(i.target.split(".")[0] == "torch" for i in found)
-    ]
-    assert not wrong
+        for m, found in HOUSE.graph.items()
+        if m.startswith(f"autokd.{package}.") and any(i.target.split(".")[0] == "torch" for i in found)
+    }
 
 
-def test_the_latency_worker_can_be_copied_to_a_board() -> None:
+def test_the_agent_can_be_copied_to_a_board() -> None:
     allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime"}
-    assert {i.target.split(".")[0] for i in GRAPH["autokd.hardware.latency_worker"]} <= allowed
+    inside = [m for m in HOUSE.files if m.startswith("autokd.hardware.agent.")]
+    found = {i.target for m in inside for i in HOUSE.graph[m]}
+    assert len(inside) >= 3
+    assert {t.split(".")[0] for t in found if t not in inside} <= allowed
+
+
+def test_no_file_and_no_function_is_two_ideas() -> None:
+    assert HOUSE.longest_file()[0] <= 390, HOUSE.longest_file()
+    assert HOUSE.longest_function()[0] <= 124, HOUSE.longest_function()
 
 
 # ------------------------------------------------------------------------------------ what a command loads

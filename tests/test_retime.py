@@ -17,7 +17,7 @@ import autokd
 from autokd.errors import StudyError
 from autokd.evaluation.retime import link_stages
 from autokd.files import file_sha256
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.storage.ledger import Ledger, record_of
 from autokd.storage.stage_store import StageStore
@@ -397,7 +397,7 @@ def test_other_objectives_are_measured_where_they_are_missing(folder: Path) -> N
 
 
 def _validation(study: Study) -> tuple[np.ndarray, np.ndarray]:
-    from autokd.evaluation.dataset_store import open_dataset
+    from autokd.data.dataset_store import open_dataset
 
     data = open_dataset(Path(study.ledger.attr("autokd:facts")["data"]["folder"]))
     index = data.splits.validation

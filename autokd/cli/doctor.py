@@ -13,7 +13,7 @@ from typing import Any
 
 from autokd import registry
 from autokd.errors import AutokdError, HardwareError
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import HardwareProfile, check_host, describe_host, load_profile
 from autokd.storage.ledger import shown_url, sqlite_file, storage_url
 

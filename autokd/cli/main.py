@@ -25,7 +25,7 @@ __all__ = ["app", "host", "main", "results", "search"]
 @app.callback(invoke_without_command=True)
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from autokd import __version__
+        from autokd.version import __version__
 
         sys.stdout.write(__version__ + "\n")
         raise typer.Exit()

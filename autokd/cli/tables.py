@@ -22,7 +22,7 @@ from autokd.trial import RETIMED
 
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
-    from autokd.evaluation.preflight import Preflight
+    from autokd.evaluation.screening.preflight import Preflight
     from autokd.study.study import Study
 
 

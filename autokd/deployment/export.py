@@ -18,13 +18,13 @@ import onnx
 import torch
 from torch import nn
 
-from autokd import __version__
-from autokd.deployment.files import write_atomically
 from autokd.deployment.folding import fold_batch_norms
 from autokd.deployment.graph import canonical, tidy
 from autokd.deployment.shapes import freeze_shapes
 from autokd.errors import StageFailure
+from autokd.files import write_checked
 from autokd.protocols import InputSpec
+from autokd.version import __version__
 
 INPUT, OUTPUT = "input", "scores"
 Pass = Callable[[onnx.ModelProto], int]
@@ -80,7 +80,7 @@ def export(
         raise StageFailure("export", "error", f"the exported graph is not valid: {_one_line(error)}") from error
     _check_output(graph, len(classes))
     data = graph.SerializeToString(deterministic=True)
-    write_atomically(path, data)
+    write_checked(path, data)
     return ExportedFile(path, hashlib.sha256(data).hexdigest(), len(data), _opset(graph))
 
 

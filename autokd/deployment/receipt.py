@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autokd.deployment.files import write_atomically
 from autokd.errors import UserError
-from autokd.files import file_sha256
+from autokd.files import file_sha256, write_checked
 
 REQUIRED = (
     "autokd",
@@ -39,7 +38,7 @@ def write_receipt(path: Path, facts: Mapping[str, Any]) -> None:
         text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UserError("a receipt must hold JSON values only", str(error)) from error
-    write_atomically(path, (text + "\n").encode())
+    write_checked(path, (text + "\n").encode())
 
 
 def read_receipt(path: Path) -> dict[str, Any]:

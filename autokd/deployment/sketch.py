@@ -24,7 +24,8 @@ from autokd.deployment.export import INPUT, OUTPUT, evaluating, label
 from autokd.deployment.folding import LAYERS
 from autokd.deployment.graph import ROLES
 from autokd.deployment.inspect import count_params
-from autokd.deployment.tracing import ELEMENT, Op, Tape, Value, record
+from autokd.deployment.tape import ELEMENT, Op, Tape, Value
+from autokd.deployment.tracing import record
 from autokd.deployment.widths import CannotSketch, Channels, Weight
 from autokd.protocols import InputSpec
 

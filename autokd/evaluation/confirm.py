@@ -11,7 +11,7 @@ from autokd.config.plan import Plan
 from autokd.deployment.verify import scores as file_scores
 from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.teaching import obtain_teacher
+from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest
 from autokd.storage.results import Member, checked_file
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.pipeline import Evaluation, evaluate
+from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.recipe import Teaching, make_method, make_teaching
 from autokd.evaluation.rungs import shape_of, train_on
-from autokd.evaluation.stages import Stored, TrialDir
+from autokd.evaluation.steps import Evaluation
+from autokd.evaluation.trial_dir import Stored, TrialDir
 from autokd.storage.results import Member
 from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord
 

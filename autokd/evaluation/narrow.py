@@ -25,9 +25,10 @@ from autokd.compression.pruning import prune as prune_channels
 from autokd.config.objectives import Objective
 from autokd.errors import Infeasible
 from autokd.evaluation import work
-from autokd.evaluation.parts import Parts, prune_groups
-from autokd.evaluation.screening import sketch_costs
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.screening.screen import sketch_costs
 from autokd.protocols import Shortens
+from autokd.students.build import prune_groups
 from autokd.trial import ParamValue, Violation
 
 Params = Mapping[str, ParamValue]

@@ -7,26 +7,26 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autokd import registry
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
+from autokd.data.dataset_store import open_dataset
 from autokd.errors import StudyError
-from autokd.evaluation.dataset_store import open_dataset
-from autokd.files import digest, file_sha256, read_json
-from autokd.hardware.latency import LatencyMeter
-from autokd.hardware.quiet import OnWait, Quiet, never_mind
+from autokd.files import read_json
+from autokd.hardware.meter import LatencyMeter
+from autokd.hardware.turnstile import OnWait, Quiet, never_mind
 from autokd.protocols import Dataset, Recipe
 from autokd.storage.stage_store import StageStore
+from autokd.students.build import build_module, family_key, outline_module
 from autokd.students.raw_input import RawInput
 from autokd.teachers.bank import TeacherBank
 from autokd.trial import ParamValue
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 SETUP = "setup.json"
 
@@ -155,72 +155,3 @@ class Parts:
 
     def close(self) -> None:
         self.meter.close()
-
-
-def build_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset, seed: int) -> RawInput:
-    """An untrained student of a family around the data's raw input.
-
-    Raises:
-        ConfigError: The family refuses a parameter.
-    """
-    import torch
-
-    torch.manual_seed(seed)
-    return RawInput(family_builder(family)(dict(params), dataset.spec, len(dataset.classes)), dataset.spec)
-
-
-def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset) -> RawInput:
-    """A student on torch's meta device, where nothing is allocated or initialised; a family that needs numbers to build
-    itself is built with them.
-
-    Raises:
-        ConfigError: The family refuses a parameter.
-    """
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    init = torch.nn.init
-    drawing = {torch.Tensor.normal_, torch.Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_}
-
-    class NoNumbers(TorchFunctionMode):
-        """Drawing initial weights that are not there would be most of the time."""
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func in drawing:
-                filled = args[0] if args else (kwargs or {})["tensor"]  # by name where the function itself asked
-                if filled.is_meta:
-                    return filled
-            return func(*args, **(kwargs or {}))
-
-    try:
-        with torch.device("meta"), NoNumbers():
-            model = family_builder(family)(dict(params), dataset.spec, len(dataset.classes))
-    except Exception:  # its own code: if it cannot be built at all, that is said now
-        return build_module(family, params, dataset, 0)
-    return RawInput(model, dataset.spec)
-
-
-def family_builder(family: str) -> Any:
-    """The ``build`` of a registered family, or the person's own callable."""
-    found = registry.load("families", family)
-    if isinstance(found, type):
-        found = found()
-    return found.build if hasattr(found, "build") else found
-
-
-def family_key(family: str, dataset: Dataset) -> str:
-    """What a built module depends on beside its parameters; a person's own module counts with its source."""
-    source = ""
-    if ":" in family:
-        import inspect
-
-        file = inspect.getsourcefile(inspect.unwrap(registry.load("families", family)))
-        source = file_sha256(Path(file)) if file else ""
-    return digest([family, source, dataset.spec.to_dict(), len(dataset.classes)])
-
-
-def prune_groups(module: nn.Module) -> dict[str, list[nn.Module]] | None:
-    """The groups that ``prune_<group>`` ratios name, if the family declares them."""
-    inner = getattr(module, "model", module)
-    groups = getattr(inner, "prune_groups", None)
-    return groups() if callable(groups) else None

@@ -14,17 +14,17 @@ import numpy as np
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
+from autokd.data.dataset_store import save_dataset
 from autokd.errors import HardwareError, StageFailure
 from autokd.evaluation import work
 from autokd.evaluation.costs import file_costs
-from autokd.evaluation.dataset_store import save_dataset
 from autokd.evaluation.parts import CLOCKS, SETUP, Setup
 from autokd.evaluation.recipe import make_recipe
-from autokd.evaluation.teaching import obtain_teacher
+from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest, write_json
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import describe_host
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 from autokd.protocols import Dataset, Recipe, Teacher
 from autokd.teachers.bank import TeacherBank
 from autokd.teachers.checkup import check_up

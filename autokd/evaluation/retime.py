@@ -17,9 +17,9 @@ from autokd.evaluation import work
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.finish import trained_stage
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.pipeline import Evaluation
 from autokd.evaluation.rungs import shape_of
-from autokd.evaluation.stages import TrialDir
+from autokd.evaluation.steps import Evaluation
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, write_atomic
 from autokd.storage.results import Member, checked_file
 from autokd.storage.stage_store import RESULT, StageStore

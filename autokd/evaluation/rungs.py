@@ -13,11 +13,11 @@ from autokd.evaluation import work
 from autokd.evaluation.narrow import Narrower
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching
-from autokd.evaluation.stages import Stored
+from autokd.evaluation.trial_dir import Stored
 from autokd.trial import Origin, Outcome, ParamValue, Rung, Stage, TrialRecord
 
 if TYPE_CHECKING:
-    from autokd.evaluation.pipeline import Evaluation
+    from autokd.evaluation.steps import Evaluation
 
 STEP_LR = 0.5
 """A student that was made smaller goes on at half the peak rate: enough to move, not enough to forget. One that is trained on as

@@ -27,14 +27,14 @@ from autokd.distillation.trainer import FitResult, fit
 from autokd.errors import Paused, StageFailure
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.metrics import quality
-from autokd.evaluation.parts import Parts, prune_groups
+from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_method
-from autokd.evaluation.stages import Stored, TrialDir
+from autokd.evaluation.trial_dir import Stored, TrialDir
 from autokd.files import digest, read_json, write_json
 from autokd.hardware.comparison import compare as compare_times
-from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import CurvePoint
 from autokd.storage.stage_store import CHECKPOINT
+from autokd.students.build import prune_groups
 from autokd.trial import Measurement, ParamValue
 
 Params = Mapping[str, ParamValue]
@@ -58,39 +58,6 @@ def ratios(pruning: Params) -> dict[str, float]:
 
 
 # ---------------------------------------------------------------------------------------------------- screen
-
-
-def exported_costs(
-    folder: Path,
-    parts: Parts,
-    student: nn.Module,
-    pruning: Params,
-    bits: int,
-    profiles: Sequence[HardwareProfile],
-) -> list[Measurement]:
-    """What an untrained student costs, by the long way: exported, cut and quantized as it would ship, then timed.
-
-    Args:
-        folder: Where its files are for a while.
-        parts: The study's parts.
-        student: With real weights, not cut yet; cut in place.
-        pruning: The parameters of the prune stage.
-        bits: 32 or 8.
-        profiles: Where to time it.
-    """
-    with parts.pace():
-        if any(ratios(pruning).values()):
-            _cut(student, parts, pruning, trained=False)
-        file = folder / "untrained.onnx"
-        _export(student, parts, file)
-    if bits == 8:
-        quantized = folder / "untrained.int8.onnx"
-        quantize_file(file, parts.calibration[:8], quantized, comparison(parts))
-        file = quantized
-    found = file_costs(file, profiles, parts.meter, quick=True)
-    for left_over in folder.glob("*.onnx"):
-        left_over.unlink()  # only the numbers are wanted
-    return found
 
 
 def by_name(value: Mapping[str, Any]) -> dict[str, float]:

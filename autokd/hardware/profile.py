@@ -219,7 +219,7 @@ def check_host(profile: HardwareProfile) -> None:
     Raises:
         HardwareError: Another architecture or board, too few cores, or a provider that this onnxruntime does not have.
     """
-    elsewhere = "Choose another profile, or copy autokd/hardware/latency_worker.py to the device and time files there."
+    elsewhere = "Choose another profile, or copy the folder autokd/hardware/agent to the device and time files there."
     if profile.machine is not None and platform.machine() != profile.machine:
         raise HardwareError(f"Profile {profile.name} needs a {profile.machine} machine", platform.machine(), elsewhere)
     if profile.board is not None and profile.board not in (board_name() or ""):

@@ -118,7 +118,7 @@ class Evaluator:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         threads = str(self.limits.threads)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "autokd.evaluation.worker", str(self.home), "--threads", threads]
+        command = [sys.executable, "-m", "autokd.runners.worker", str(self.home), "--threads", threads]
         command += ["--alarm-s", str(self.limits.trial_s + ALARM_S)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -20,7 +20,7 @@ class InlineRunner:
     def run(self, driver: Driver, home: Path, concurrency: int) -> None:
         """Run until the driver has no more jobs."""
         from autokd.evaluation.parts import Parts
-        from autokd.evaluation.threads import torch_threads
+        from autokd.runners.threads import torch_threads
 
         parts = Parts.open(home)
         try:
@@ -39,7 +39,7 @@ class InlineRunner:
 def _evaluate(job: Job, parts: Parts, driver: Driver) -> TrialRecord:
     """From rung to rung, as far as the driver wants it."""
     from autokd.evaluation.pipeline import evaluate
-    from autokd.evaluation.stages import TrialDir
+    from autokd.evaluation.trial_dir import TrialDir
 
     record = None
     for until in (*job.rungs, None):

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from autokd.files import folder_bytes, read_json, write_json
-from autokd.hardware.quiet import OnWait, never_mind
+from autokd.hardware.turnstile import OnWait, never_mind
 
 RESULT = "result.json"
 CHECKPOINT = "checkpoint"

@@ -22,7 +22,7 @@ from autokd.strategies.monitors import empty_gate, show
 from autokd.trial import TRAINING, TrialRecord
 
 if TYPE_CHECKING:
-    from autokd.evaluation.free_facts import Features
+    from autokd.evaluation.screening.free_facts import Features
     from autokd.samplers.interpolated import Interpolated
 
 
@@ -84,7 +84,7 @@ class Guidance:
         ]
 
     def _begin(self, sampler: FrontierSampler) -> None:
-        from autokd.evaluation.free_facts import Features
+        from autokd.evaluation.screening.free_facts import Features
 
         plan = self.plan
         self._measures = sampler.reference_point is None
@@ -113,8 +113,8 @@ class Guidance:
 
     def _facts(self) -> Interpolated | None:
         """The free facts; ``None`` before the study is prepared, and for a family that cannot be sketched."""
-        from autokd.evaluation.free_facts import interpolated_facts
         from autokd.evaluation.parts import SETUP, Parts
+        from autokd.evaluation.screening.free_facts import interpolated_facts
 
         if not (self.home / SETUP).is_file():
             return None
@@ -123,7 +123,7 @@ class Guidance:
             return facts if facts.usable else None
 
     def _known(self, facts: Interpolated) -> dict[int | str, Callable[[dict[str, Any]], float]]:
-        from autokd.evaluation.free_facts import Known
+        from autokd.evaluation.screening.free_facts import Known
 
         found: dict[int | str, Callable[[dict[str, Any]], float]] = {}
         for place, objective in enumerate(self.plan.objectives):

@@ -11,7 +11,6 @@ from typing import Any
 
 import onnx
 
-from autokd import __version__
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import write_receipt
 from autokd.errors import StorageError, StudyError
@@ -20,6 +19,7 @@ from autokd.hardware.profile import describe_host
 from autokd.storage.ledger import shown_url
 from autokd.storage.results import Member, checked_file
 from autokd.study.opened import OpenStudy
+from autokd.version import __version__
 
 VERSIONS = ("numpy", "onnx", "onnxruntime", "optuna", "torch")
 

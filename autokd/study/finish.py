@@ -37,8 +37,8 @@ def finish_student(
     from autokd.evaluation.confirm import confirm
     from autokd.evaluation.finish import finish, finish_stopped
     from autokd.evaluation.parts import Parts
-    from autokd.evaluation.stages import TrialDir
-    from autokd.evaluation.threads import torch_threads
+    from autokd.evaluation.trial_dir import TrialDir
+    from autokd.runners.threads import torch_threads
 
     with driving(study.ledger, study.home):
         trials = study.ledger.trials()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autokd import __version__
 from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.storage import results
@@ -15,6 +14,7 @@ from autokd.storage.heartbeat import is_live
 from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
 from autokd.storage.lineage import Lineage
 from autokd.storage.results import REFERENCE_KEY, Member
+from autokd.version import __version__
 
 if TYPE_CHECKING:
     import optuna

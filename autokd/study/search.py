@@ -51,9 +51,9 @@ def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | N
 
 def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
     """All that can be refused before the study is in the ledger."""
-    from autokd.evaluation.preflight import probe, refuse_impossible, set_up_untaught
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
-    from autokd.evaluation.teaching import check_teacher
+    from autokd.evaluation.screening.preflight import probe, refuse_impossible, set_up_untaught
+    from autokd.evaluation.teacher import check_teacher
     from autokd.hardware.profile import check_host
     from autokd.runners.evaluator import Evaluator
     from autokd.runners.limits import screen_limits
@@ -104,7 +104,7 @@ def run(study: OpenStudy, watcher: Watcher | None = None, ray_address: str | Non
 
 def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
     from autokd.evaluation.prepare import prepare
-    from autokd.evaluation.threads import torch_threads
+    from autokd.runners.threads import torch_threads
     from autokd.strategies.driver import Driver
     from autokd.study import provenance, warm_start
 

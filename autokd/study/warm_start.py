@@ -89,7 +89,7 @@ def receive(study: OpenStudy, watcher: Watcher) -> str:
 def _time_all(study: OpenStudy, old: OpenStudy, origin: Provenance, watcher: Watcher) -> None:
     from autokd.evaluation.parts import Parts
     from autokd.evaluation.retime import link_stages
-    from autokd.evaluation.threads import torch_threads
+    from autokd.runners.threads import torch_threads
     from autokd.storage.stage_store import StageStore
 
     with writable(study.home):
@@ -121,7 +121,7 @@ def _time_one(
     """Time one student and put it into the ledger; what went wrong, or nothing."""
     from autokd.evaluation.retime import Source
     from autokd.evaluation.retime import retime as retime_one
-    from autokd.evaluation.stages import TrialDir
+    from autokd.evaluation.trial_dir import TrialDir
 
     member = student(old, number)
     if member is None:  # collected since the list was made

@@ -41,8 +41,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autokd.config.space import SearchSpace, load_space
-from autokd.evaluation.dataset_store import open_dataset
-from autokd.evaluation.parts import build_module
+from autokd.data.dataset_store import open_dataset
+from autokd.students.build import build_module
 from autokd.trial import Stage
 
 Config = dict[str, Any]

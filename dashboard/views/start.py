@@ -220,7 +220,7 @@ def _flying() -> None:
 
 
 def _found(found: dict[str, Any]) -> None:
-    """:meth:`autokd.evaluation.preflight.Preflight.to_dict` for people."""
+    """:meth:`autokd.evaluation.screening.preflight.Preflight.to_dict` for people."""
     size, total = found.get("space_size"), found.get("total_s")
     cells = {
         "candidates": "endless" if size is None else number(size, ""),

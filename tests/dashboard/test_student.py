@@ -19,8 +19,8 @@ from autokd.config.objectives import Objective
 from autokd.config.space import load_space
 from autokd.dashboard import evidence, lift, students
 from autokd.dashboard.views.student import origin
+from autokd.data.dataset_store import save_dataset
 from autokd.errors import StudyError
-from autokd.evaluation.dataset_store import save_dataset
 from autokd.figures import (
     Training,
     blocks_figure,

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autokd import __version__
 from autokd.deployment.export import export
 from autokd.errors import StageFailure, StorageError
 from autokd.protocols import InputSpec
+from autokd.version import __version__
 
 KINDS = ["image", "resized", "rgb", "table"]
 LEFTOVERS = {"Identity", "Constant", "Shape", "Slice", "Concat", "Gather", "Unsqueeze", "BatchNormalization", "Dropout"}

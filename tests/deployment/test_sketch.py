@@ -26,9 +26,9 @@ from autokd.config.space import load_space
 from autokd.deployment.export import export
 from autokd.deployment.inspect import inspect
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
-from autokd.evaluation.parts import family_builder, prune_groups
-from autokd.evaluation.preflight import corners, draw
+from autokd.evaluation.screening.preflight import corners, draw
 from autokd.protocols import InputSpec
+from autokd.students.build import family_builder, prune_groups
 from autokd.students.raw_input import RawInput
 from autokd.testing.families import example_specs, raw_samples
 from autokd.trial import Stage

@@ -23,11 +23,12 @@ from filelock import FileLock
 from autokd.api import verify_file
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
+from autokd.data.dataset_store import open_dataset
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import check, read_receipt
 from autokd.errors import AutokdError, StudyError
-from autokd.evaluation import confirm, teaching, work
-from autokd.evaluation.dataset_store import open_dataset
+from autokd.evaluation import confirm, work
+from autokd.evaluation import teacher as teaching
 from autokd.files import file_sha256
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore

@@ -20,15 +20,18 @@ from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
 from autokd.evaluation import parts as parts_module
 from autokd.evaluation import work
-from autokd.evaluation.int8_race import GAINS, INT8_GAIN, ORDER
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
-from autokd.evaluation.preflight import screen_one, set_up_untaught
 from autokd.evaluation.prepare import load_data
-from autokd.evaluation.screening import MARGIN, draw, known_limits, limited_profiles, screen, sketch_costs
-from autokd.evaluation.stages import TrialDir
+from autokd.evaluation.screening import exported
+from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN, ORDER
+from autokd.evaluation.screening.preflight import screen_one, set_up_untaught
+from autokd.evaluation.screening.screen import draw, screen, sketch_costs
+from autokd.evaluation.screening.verdict import MARGIN, known_limits, limited_profiles
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.hardware.comparison import ROUNDS
 from autokd.protocols import InputSpec, LatencyResult
+from autokd.students import build as build_module
 from autokd.trial import Candidate, Measurement, Outcome
 
 LATENCY = "latency_ms@cpu_1_thread"
@@ -308,15 +311,15 @@ def test_an_open_size_is_that_of_the_fastest_plan(scripted: Any) -> None:
 def test_a_sketch_costs_what_the_exported_file_costs(real: Parts, tmp_path: Path) -> None:
     """Sizes to the byte where the weights are made up too; the latency as far as a busy machine lets see."""
     pruning = {"prune_1": 0.5}
-    exported = work.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
-    long_way = {m.name: m for m in exported}
+    first = exported.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
+    long_way = {m.name: m for m in first}
     found = sketch_costs(real, SHAPE, pruning, quick=True)
     assert found[LATENCY].extra["timing"] == "quick"
     assert found["macs"].value == long_way["macs"].value
     ratios = []
     for _ in range(7):
         sketched = sketch_costs(real, SHAPE, pruning, quick=True)[LATENCY].value
-        again = work.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
+        again = exported.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
         ratios.append(sketched / {m.name: m for m in again}[LATENCY].value)
     assert 0.85 < sorted(ratios)[3] < 1.15, ratios
 
@@ -406,5 +409,5 @@ def test_an_outline_that_cannot_be_is_built(real: Parts, monkeypatch: pytest.Mon
             super().__init__(4, 4)
             self.scale = float(self.weight.detach().abs().max())
 
-    monkeypatch.setattr(parts_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
+    monkeypatch.setattr(build_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
     assert real.outline("mobilenet", {}).model.weight.device.type == "cpu"

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import HardwareProfile, load_profile
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 
 MakeOnnx = Callable[..., Path]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autokd.hardware import latency
+from autokd.hardware import meter as latency
 from autokd.hardware.clock import LIMIT, HostClock
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 
 
 def never() -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autokd.hardware.comparison import ROUNDS, SCOUTS, compare
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.protocols import LatencyResult
 
 FILES = [Path(name) for name in ("slow", "fast", "near", "far")]

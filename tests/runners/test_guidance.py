@@ -16,11 +16,11 @@ from support import tiny
 
 from autokd.config.load import from_dict
 from autokd.config.plan import Plan, make_plan
-from autokd.evaluation import free_facts, preflight
-from autokd.evaluation.free_facts import FACTS, interpolated_facts
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.prepare import load_data
-from autokd.evaluation.screening import sketch_costs
+from autokd.evaluation.screening import free_facts, preflight
+from autokd.evaluation.screening.free_facts import FACTS, interpolated_facts
+from autokd.evaluation.screening.screen import sketch_costs
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.storage.results import REFERENCE_KEY

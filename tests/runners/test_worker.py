@@ -13,8 +13,8 @@ from support import environment, tiny
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.evaluation.preflight import set_up_untaught
 from autokd.evaluation.prepare import load_data
+from autokd.evaluation.screening.preflight import set_up_untaught
 
 FAMILY = """
 import re, time
@@ -37,7 +37,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyP
     plan = make_plan(from_dict(tiny(space=space)))
     home = tmp_path / "studies" / "tiny"
     set_up_untaught(plan, load_data(plan, tmp_path, lambda text, share: None), tmp_path, home)
-    command = [sys.executable, "-m", "autokd.evaluation.worker", str(home), "--alarm-s", str(alarm_s)]
+    command = [sys.executable, "-m", "autokd.runners.worker", str(home), "--alarm-s", str(alarm_s)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, env=environment(tmp_path), **pipes) as worker:
         assert worker.stdin is not None and worker.stdout is not None

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from autokd.errors import ConfigError, HardwareError, StageFailure, UserError
-from autokd.hardware import latency
-from autokd.hardware.latency import LatencyMeter, ModelFileError, timing_cpu_s
+from autokd.hardware import local
+from autokd.hardware import meter as meter_module
+from autokd.hardware.meter import LatencyMeter, ModelFileError, timing_cpu_s
 from autokd.hardware.profile import HardwareProfile
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -80,7 +81,7 @@ def test_quick_asks_for_less(short: HardwareProfile, quiet: Quiet, make_onnx) ->
 def test_brief_asks_for_a_little_and_no_memory(
     short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency, "PAUSES_S", ())  # no waits, however disturbed
+    monkeypatch.setattr(meter_module, "PAUSES_S", ())  # no waits, however disturbed
     patient = replace(short, min_count=200, min_duration_s=2.0, max_duration_s=4.0, warmup=1000)
     with LatencyMeter([short, replace(patient, name="patient")], quiet) as meter:
         path = make_onnx()
@@ -147,15 +148,15 @@ def test_a_worker_killed_while_timing_is_tried_once_more(
     short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
     profile = replace(short, min_duration_s=2.0, max_duration_s=2.0)
-    path, honest, killed = make_onnx(), latency._Worker.ask, list[int]()
+    path, honest, killed = make_onnx(), local._Worker.ask, list[int]()
 
-    def ask(worker: latency._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
+    def ask(worker: local._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
         if "path" in request and len(killed) < deaths:
             killed.append(worker.process.pid)
             threading.Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()  # it times for 2 s
         return honest(worker, request, timeout_s)
 
-    monkeypatch.setattr(latency._Worker, "ask", ask)
+    monkeypatch.setattr(local._Worker, "ask", ask)
     with LatencyMeter([profile], quiet) as meter:
         if deaths == 1:
             assert meter.measure(path, profile.name).count > 100
@@ -221,9 +222,9 @@ def test_a_closed_meter_leaves_no_process_and_may_be_used_again(
 DRIVER = """
 import sys, time
 from pathlib import Path
-from autokd.hardware.latency import LatencyMeter
+from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 meter = LatencyMeter([load_profile("cpu_1_thread")], Quiet(Path(sys.argv[2])))
 meter.measure(Path(sys.argv[1]), "cpu_1_thread")
 print(meter.worker_pid("cpu_1_thread"), flush=True)
@@ -261,7 +262,7 @@ TRAINING = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 quiet, stop, a = Quiet(Path(sys.argv[1])), Path(sys.argv[2]), np.random.rand(200, 200)
 batches = []
 print("ready", flush=True)
@@ -277,15 +278,15 @@ print(*(n for batch in batches for n in batch))
 def test_a_training_stands_still_while_a_file_is_timed(
     short: HardwareProfile, quiet: Quiet, make_onnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, timings = latency._Worker.ask, list[tuple[int, int]]()
+    honest, timings = local._Worker.ask, list[tuple[int, int]]()
 
-    def ask(worker: latency._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
+    def ask(worker: local._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
         begun = time.monotonic_ns()
         reply = honest(worker, request, timeout_s)
         timings.append((begun, time.monotonic_ns()))
         return reply
 
-    monkeypatch.setattr(latency._Worker, "ask", ask)
+    monkeypatch.setattr(local._Worker, "ask", ask)
     stop = tmp_path / "stop"
     command = [sys.executable, "-c", TRAINING, str(quiet.folder), str(stop)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

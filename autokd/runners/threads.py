@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autokd.evaluation.memory import give_back, keep_freed
+from autokd.runners.memory import give_back, keep_freed
 
 
 @contextmanager

@@ -19,11 +19,11 @@ from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
-from autokd.evaluation.parts import build_module, family_key
 from autokd.evaluation.recipe import make_method, make_recipe
-from autokd.evaluation.stages import VERSION
+from autokd.evaluation.trial_dir import VERSION
 from autokd.files import digest, write_json
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
+from autokd.students.build import build_module, family_key
 
 WEIGHTS = "weights.safetensors"
 

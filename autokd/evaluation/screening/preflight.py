@@ -14,13 +14,14 @@ import optuna
 from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
 from autokd.config.space import SearchSpace
+from autokd.data.dataset_store import save_dataset
 from autokd.errors import ConfigError, StageFailure, StudyError
-from autokd.evaluation import screening, work
-from autokd.evaluation.dataset_store import save_dataset
+from autokd.evaluation import work
 from autokd.evaluation.parts import SETUP, Parts, Setup
 from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
-from autokd.evaluation.stages import TrialDir
+from autokd.evaluation.screening import screen as screening
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import write_json
 from autokd.protocols import Dataset
 from autokd.trial import ParamValue, Stage

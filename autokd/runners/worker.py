@@ -1,6 +1,6 @@
 """A process that evaluates candidates of one study: JSON lines in, JSON lines out.
 
-``python -m autokd.evaluation.worker HOME --threads 1``. It ends when its standard input closes, so it never outlives
+``python -m autokd.runners.worker HOME --threads 1``. It ends when its standard input closes, so it never outlives
 the one who started it, whatever that one died of.
 """
 
@@ -73,10 +73,10 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
     try:
         import torch
 
-        from autokd.evaluation.memory import give_back, keep_freed
         from autokd.evaluation.parts import Parts
         from autokd.evaluation.pipeline import evaluate
-        from autokd.evaluation.stages import TrialDir
+        from autokd.evaluation.trial_dir import TrialDir
+        from autokd.runners.memory import give_back, keep_freed
         from autokd.trial import Candidate, Rung, StageRecord
 
         torch.set_num_threads(threads)
@@ -110,7 +110,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
 
 def _screen(parts: Parts, params: dict[str, Any]) -> dict[str, Any]:
     from autokd.errors import StageFailure, UserError
-    from autokd.evaluation.preflight import screen_one
+    from autokd.evaluation.screening.preflight import screen_one
 
     try:
         return {"costs": screen_one(parts.plan, parts, params)}

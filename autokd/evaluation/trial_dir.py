@@ -12,7 +12,7 @@ from typing import Any
 
 from autokd.errors import Infeasible, Paused, StageFailure, StorageError
 from autokd.files import digest, write_json
-from autokd.hardware.latency import timing_cpu_s
+from autokd.hardware.meter import timing_cpu_s
 from autokd.storage.stage_store import StageStore
 from autokd.trial import Stage, StageRecord
 

@@ -2,8 +2,8 @@
 
 The candidate is sketched (:mod:`autokd.deployment.sketch`), not exported. What needs no clock refuses first: size, parameters,
 multiply-accumulates. Then a brief timing tells the clear cases apart; only near a limit a longer one follows. An int8 candidate,
-whose file is the fastest of several plans, is a race (:mod:`autokd.evaluation.int8_race`). A student that cannot be sketched is
-exported, as it would be after training.
+whose file is the fastest of several plans, is a race (:mod:`autokd.evaluation.screening.int8_race`). A student
+that cannot be sketched is exported, as it would be after training.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
 from autokd.evaluation.costs import static_costs, timed_costs
-from autokd.evaluation.int8_race import GAINS, INT8_GAIN, Int8Race
-from autokd.evaluation.parts import Parts, prune_groups
-from autokd.evaluation.work import Params, clock_profile, exported_costs, ratios
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.screening.exported import exported_costs
+from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN, Int8Race
+from autokd.evaluation.screening.verdict import Verdict
+from autokd.evaluation.work import Params, clock_profile, ratios
 from autokd.hardware.profile import HardwareProfile
+from autokd.students.build import prune_groups
 from autokd.trial import Measurement
-
-MARGIN = 0.10
-"""A brief timing closer to a limit than this, relative, does not decide."""
-SPREADS = 4
-"""Nor one closer than so many of its own spreads."""
 
 
 def screen(
@@ -64,7 +62,7 @@ def screen(
     try:
         with parts.pace():
             drawn = draw(parts, outline or parts.outline(family, shape), pruning)
-        found = Screening(parts, folder, wanted, limits, whole=whole).costs(drawn, bits)
+        found = Screening(Verdict(parts, folder, limits, whole), wanted).costs(drawn, bits)
         how = "sketch"
     except CannotSketch as reason:
         with parts.pace():
@@ -95,19 +93,6 @@ def screen_reads(
         **({"whole": True} if whole else {}),
         **({"bounds": [INT8_GAIN, *GAINS]} if bits == 8 and limits else {}),
     }
-
-
-def known_limits(plan: Plan) -> list[Constraint]:
-    """The constraints that can be checked before training."""
-    return [c for c in plan.constraints if not c.needs_training]
-
-
-def limited_profiles(plan: Plan) -> list[HardwareProfile]:
-    """The profiles that some such constraint is about; halving compares given the objectives' costs, so theirs as well."""
-    names = {c.profile for c in known_limits(plan)}
-    if plan.config.search.stop_early != "none":
-        names |= {o.profile for o in plan.objectives}
-    return [p for p in plan.profiles if p.name in names]
 
 
 def sketch_costs(
@@ -144,7 +129,7 @@ def sketch_costs(
             with parts.pace():
                 module = student if isinstance(student, nn.Module) else parts.outline(parts.plan.space.family, student)
                 drawn = draw(parts, module, cuts)
-            found = Screening(parts, Path(name), wanted, quick=quick, only=only).costs(drawn, bits)
+            found = Screening(Verdict(parts, Path(name)), wanted, quick=quick, only=only).costs(drawn, bits)
         except CannotSketch:
             with parts.pace():
                 module = (
@@ -180,21 +165,15 @@ class Screening:
     """The costs of one sketch.
 
     Args:
-        parts: The study's parts.
-        folder: Where its files are for a while.
+        verdict: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
         profiles: Where to time.
-        limits: What must hold; a clear violation ends it. Without limits all profiles and all plans are timed.
         quick: Never rest with a brief timing.
-        whole: Time every int8 plan, and nothing only as closely as the limits need it.
         only: The one int8 plan to look at, where the net has it; "": all.
     """
 
-    parts: Parts
-    folder: Path
+    verdict: Verdict
     profiles: Sequence[HardwareProfile]
-    limits: Sequence[Constraint] = ()
     quick: bool = False
-    whole: bool = False
     only: str = ""
 
     def costs(self, drawn: Sketch, bits: int) -> list[Measurement]:
@@ -207,98 +186,62 @@ class Screening:
         if bits == 8:
             return self._int8(drawn)
         found = static_costs(len(drawn.data), drawn.macs, drawn.params)
-        if self.violated(found):
+        if self.verdict.violated(found):
             return found
-        file = self.write("float32", drawn.data)
+        file = self.verdict.write("float32", drawn.data)
         return found + self._timed(file, self.profiles)
 
     def _int8(self, drawn: Sketch) -> list[Measurement]:
-        clock = next(p for p in self.parts.plan.profiles if p.name == clock_profile(self.parts.plan))
+        clock = next(p for p in self.verdict.parts.plan.profiles if p.name == clock_profile(self.verdict.parts.plan))
         found = static_costs(drawn.params, drawn.macs, drawn.params, bound="a byte a parameter")
-        if self.above(found):
+        if self.verdict.above(found):
             return found
-        race = Int8Race(self, drawn, clock)
+        race = Int8Race(self.verdict, drawn, clock, self.only)
         size_open = False
-        if not self.profiles or any(c.name == "size_bytes" for c in self.limits):
+        if not self.profiles or any(c.name == "size_bytes" for c in self.verdict.limits):
             smallest, largest = race.sizes()
-            if self.above(smallest):
+            if self.verdict.above(smallest):
                 return smallest
-            size_open = self.violated(smallest) or self.violated(largest)
+            size_open = self.verdict.violated(smallest) or self.verdict.violated(largest)
             if not self.profiles and not size_open:
                 return smallest
-        if self.limits_of("latency_ms", clock):
+        if self.verdict.limits_of("latency_ms", clock):
             bound = race.bound()
             if bound is not None:  # the bound on the size is none where a size is at least to be so much
                 return [*(m for m in found if m.name != "size_bytes"), bound]
-        plan, brief = race.fastest(stop=not size_open and not self.whole)
+        plan, brief = race.fastest(stop=not size_open and not self.verdict.whole)
         found = race.counted(plan)
-        if self.violated(found):
+        if self.verdict.violated(found):
             return found
         others = [p for p in self.profiles if p.name != clock.name]
-        own = self._settled(self.folder / f"{plan}.onnx", clock, brief, plan=plan)
-        if self.violated(own):
+        own = self._settled(self.verdict.folder / f"{plan}.onnx", clock, brief, plan=plan)
+        if self.verdict.violated(own):
             return found + own
-        return found + own + self._timed(self.folder / f"{plan}.onnx", others, plan=plan)
+        return found + own + self._timed(self.verdict.folder / f"{plan}.onnx", others, plan=plan)
 
     def _timed(self, file: Path, profiles: Sequence[HardwareProfile], **extra: Any) -> list[Measurement]:
         """Profile after profile, up to the first violation."""
         found: list[Measurement] = []
         for profile in profiles:
-            found += self._settled(file, profile, self.brief(file, profile), **extra)
-            if self.violated(found):
+            found += self._settled(file, profile, self.verdict.brief(file, profile), **extra)
+            if self.verdict.violated(found):
                 break
         return found
-
-    def brief(self, file: Path, profile: HardwareProfile, gain: float = 1.0) -> Measurement:
-        """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
-        tops = [c.limit * gain for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
-        above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
-        rough = bool(above_ms) and not self.whole
-        timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms, rough=rough)
-        return timed_costs(timed, profile, timing="brief")[0]
 
     def _settled(self, file: Path, profile: HardwareProfile, brief: Measurement, **extra: Any) -> list[Measurement]:
         """The brief timing where it decides, else a quick one, which looks at the memory too."""
         memory = ("peak_memory_bytes", profile.name)
-        plan = self.parts.plan
+        plan = self.verdict.parts.plan
         named = {(c.metric, c.profile) for c in plan.constraints}
-        remembers = memory in named | ({(o.metric, o.profile) for o in plan.objectives} if self.whole else set())
-        near = bool(self.limits_of("latency_ms", profile)) and not (
-            self.clearly(True, brief) or self.clearly(False, brief)
+        remembers = memory in named | (
+            {(o.metric, o.profile) for o in plan.objectives} if self.verdict.whole else set()
         )
-        if self.quick or near or (remembers and not self.clearly(False, brief)):
-            timed = self.parts.meter.measure(file, profile.name, quick=True)
+        near = bool(self.verdict.limits_of("latency_ms", profile)) and not (
+            self.verdict.clearly(True, brief) or self.verdict.clearly(False, brief)
+        )
+        if self.quick or near or (remembers and not self.verdict.clearly(False, brief)):
+            timed = self.verdict.parts.meter.measure(file, profile.name, quick=True)
             return timed_costs(timed, profile, timing="quick", **extra)
         return [
             Measurement(brief.metric, brief.value, brief.unit, brief.profile, brief.spread, {**brief.extra, **extra})
         ]
-
-    def limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:
-        return [c for c in self.limits if c.metric == metric and c.profile == profile.name]
-
-    def clearly(self, holds: bool, measured: Measurement) -> bool:
-        """Whether every limit on it is met, or some limit is not, whatever a longer timing would say."""
-        margin = max(MARGIN, SPREADS * (measured.spread or 0.0))
-        ends = (measured.value * (1 - margin), measured.value * (1 + margin))
-        limits = [c for c in self.limits if c.name == measured.name]
-        if holds:
-            return all(c.holds(value) for c in limits for value in ends)
-        return any(not c.holds(ends[0]) and not c.holds(ends[1]) for c in limits)
-
-    def refuses(self, bound: Measurement) -> bool:
-        """Whether a value that the truth can only exceed is clearly above a limit."""
-        return self.above([bound]) and self.clearly(False, bound)
-
-    def violated(self, found: Sequence[Measurement]) -> bool:
-        values = {m.name: m.value for m in found}
-        return any(not c.holds(values[c.name]) for c in self.limits if c.name in values)
-
-    def above(self, bounds: Sequence[Measurement]) -> bool:
-        """Whether even a value that the truth can only exceed is above a limit."""
-        values = {m.name: m.value for m in bounds}
-        return any(c.op in ("<", "<=") and not c.holds(values[c.name]) for c in self.limits if c.name in values)
-
-    def write(self, name: str, data: bytes) -> Path:
-        file = self.folder / f"{name}.onnx"
-        file.write_bytes(data)
-        return file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autokd.hardware.latency import WORKER
+from autokd.hardware.local import AGENT
 
 ALONE = """
 import runpy, sys
@@ -22,8 +22,8 @@ SHORT = ["--min-duration-s", "0.005", "--max-duration-s", "0.01"]
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """The worker as on a board: one file, no autokd beside it."""
-    return Path(shutil.copy(WORKER, tmp_path / "latency_worker.py"))
+    """The agent as on a board: a folder, no autokd beside it."""
+    return Path(shutil.copytree(AGENT, tmp_path / "anywhere"))
 
 
 def run(worker: Path, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -33,11 +33,12 @@ def run(worker: Path, *arguments: object, stdin: str = "") -> subprocess.Complet
 
 def test_it_imports_nothing_but_numpy_and_onnxruntime() -> None:
     imported = set()
-    for node in ast.walk(ast.parse(WORKER.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {name.name.split(".")[0] for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(str(node.module).split(".")[0])
+    for file in AGENT.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).split(".")[0])
     assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
@@ -57,7 +58,7 @@ def test_by_hand_an_error_is_one_line_and_an_exit_code(copied: Path) -> None:
 
 def test_where_it_lies_its_neighbours_hide_no_standard_module(make_onnx) -> None:
     done = subprocess.run(
-        [sys.executable, str(WORKER), str(make_onnx()), *SHORT], capture_output=True, text=True, timeout=60
+        [sys.executable, str(AGENT), str(make_onnx()), *SHORT], capture_output=True, text=True, timeout=60
     )
     assert json.loads(done.stdout)["count"] >= 30
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from autokd.errors import StorageError
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="batches are not paused on Windows")
 
 BATCHES = """
 import sys, time
 from pathlib import Path
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 quiet, out, stop = Quiet(Path(sys.argv[1])), open(sys.argv[2], "w"), Path(sys.argv[3])
 print("ready", flush=True)
 while not stop.exists():
@@ -32,7 +32,7 @@ while not stop.exists():
 TIMING = """
 import os, sys, time
 from pathlib import Path
-from autokd.hardware.quiet import Quiet
+from autokd.hardware.turnstile import Quiet
 with Quiet(Path(sys.argv[1])).measuring():
     if sys.argv[2] == "with a child":
         if os.fork() == 0:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.screening import draw
+from autokd.evaluation.screening.screen import draw
 from autokd.samplers.declared import Declared
 from autokd.samplers.interpolated import Interpolated
 from autokd.trial import ParamValue, Stage

@@ -10,23 +10,20 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from autokd.compression.int8_sketch import Int8Sketches
 from autokd.compression.quantization import TIE
 from autokd.deployment.sketch import CannotSketch, Sketch
 from autokd.evaluation.costs import static_costs
+from autokd.evaluation.screening.verdict import Verdict
 from autokd.hardware.comparison import compare
-from autokd.hardware.latency import ROUGH
+from autokd.hardware.meter import ROUGH
 from autokd.hardware.profile import HardwareProfile
 from autokd.trial import Measurement
 
-if TYPE_CHECKING:
-    from autokd.evaluation.screening import Screening
-
 INT8_GAIN = 6.0
 """No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and what else
-runs on the core was never seen to double a time, which is not looked at twice (``autokd.hardware.latency.HOPELESS``)."""
+runs on the core was never seen to double a time, which is not looked at twice (``autokd.hardware.meter.HOPELESS``)."""
 ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
 """Plans by how often they win."""
 GAINS = (1.3, 1.2, 1.1, 1.05)
@@ -40,17 +37,19 @@ class Int8Race:
     """The plans of one sketch.
 
     Args:
-        screening: Times, writes and knows the limits.
+        verdict: Times, writes and knows the limits.
         drawn: The float32 sketch.
         clock: The profile on which plans are compared.
+        only: The one plan to look at, where the net has it; "": all.
 
     Raises:
         CannotSketch: The runtime's quantizer refuses the sketch, or finds nothing to quantize; by whatever asks for a plan first.
     """
 
-    screening: Screening
+    verdict: Verdict
     drawn: Sketch
     clock: HardwareProfile
+    only: str = ""
     timings: dict[str, Measurement] = field(default_factory=dict)
 
     @cached_property
@@ -64,8 +63,7 @@ class Int8Race:
             names = self._files.plans
         if not names:
             raise CannotSketch("nothing to quantize")  # the long way says so in its own words
-        only = self.screening.only
-        return [only] if only in names else sorted(names, key=ORDER.index)
+        return [self.only] if self.only in names else sorted(names, key=ORDER.index)
 
     def file(self, plan: str) -> bytes:
         """A plan's file."""
@@ -83,7 +81,7 @@ class Int8Race:
 
     def bound(self) -> Measurement | None:
         """A latency that no plan goes below and that is clearly above a limit; ``None`` where no such thing is found."""
-        judge = self.screening
+        judge = self.verdict
         # Behind the first plan it only matters whether it is above that plan's bound: a few blocks of calls are enough.
         first = fastest = judge.brief(judge.write("float32", self.drawn.data), self.clock, GAINS[0])
         bound = _divided(first, INT8_GAIN, first)
@@ -105,7 +103,7 @@ class Int8Race:
         Args:
             stop: Go no further than to the first plan that clearly meets the limits, where there are any.
         """
-        judge = self.screening
+        judge = self.verdict
         limited, clear = bool(judge.limits_of("latency_ms", self.clock)), False
         for plan in self.order:
             timed = self._time(plan)
@@ -125,12 +123,12 @@ class Int8Race:
 
     def _time(self, plan: str, gain: float = 1.0) -> Measurement:
         if plan not in self.timings:
-            self.timings[plan] = self.screening.brief(self.screening.write(plan, self.file(plan)), self.clock, gain)
+            self.timings[plan] = self.verdict.brief(self.verdict.write(plan, self.file(plan)), self.clock, gain)
         return self.timings[plan]
 
     @contextlib.contextmanager
     def _quantizing(self) -> Iterator[None]:
-        with self.screening.parts.pace():
+        with self.verdict.parts.pace():
             try:
                 yield
             except Exception as error:  # the quantizer raises whatever comes

@@ -1,0 +1,1 @@
+"""What times files on a device: a folder that needs numpy and onnxruntime alone and can be copied to a board."""
