@@ -11,9 +11,9 @@ from types import ModuleType
 import streamlit as st
 
 from autokd.dashboard import source
-from autokd.dashboard.launch import for_a_shell
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.commands.launch import for_a_shell
 from autokd.dashboard.source import REFRESH_S, View
-from autokd.dashboard.texts import plain
 from autokd.dashboard.views import compare, devices, front, start, student, studies, trials, watch, why
 from autokd.errors import StudyError, UserError
 from autokd.storage.ledger import shown_url

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
 
-from autokd.dashboard import beside, evidence, students
+from autokd.dashboard.analysis import comparison, evidence, students
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.dashboard.views.student import CHART, confirm_command, trained
 from autokd.figures import blocks_figure, canvas, curves_figure
 from autokd.storage.results import Member
@@ -59,12 +59,12 @@ def choose(view: View, measured: pd.DataFrame) -> list[int]:
 
 def measurements(view: View, members: Sequence[Member]) -> None:
     st.subheader("Measurements")
-    frame = beside.measurements(members, view.objectives)
+    frame = comparison.measurements(members, view.objectives)
     st.dataframe(
         bold(frame), hide_index=True, height="content", alt="Measurements of the students, the best of each row marked"
     )
     st.caption(
-        f"{beside.BEST} the best of its row; {beside.EVEN} cannot be told from it: their spreads overlap\\. "
+        f"{comparison.BEST} the best of its row; {comparison.EVEN} cannot be told from it: their spreads overlap\\. "
         "Quality on the validation split unless the row says otherwise\\."
     )
     without = [str(m.number) for m in members if not m.confirmed]
@@ -77,16 +77,16 @@ def measurements(view: View, members: Sequence[Member]) -> None:
 
 def bold(frame: pd.DataFrame) -> Styler:
     """The best of each row stands out."""
-    return frame.style.map(lambda v: f"font-weight: bold; {SHADE}" if str(v).endswith(beside.BEST) else "")
+    return frame.style.map(lambda v: f"font-weight: bold; {SHADE}" if str(v).endswith(comparison.BEST) else "")
 
 
 def parameters(view: View, members: Sequence[Member]) -> None:
     st.subheader("Parameters")
-    frame = beside.params(members, view.lineage)
+    frame = comparison.params(members, view.lineage)
     if not len(frame):
         st.info("The ledger names no parameters of these students\\.")
         return
-    differ = int((frame[""] == beside.DIFFERS).sum())
+    differ = int((frame[""] == comparison.DIFFERS).sum())
     st.dataframe(
         shaded(frame),
         column_config={"": st.column_config.TextColumn(width=30)},
@@ -96,7 +96,7 @@ def parameters(view: View, members: Sequence[Member]) -> None:
     )
     if differ:
         st.caption(
-            f"{beside.DIFFERS} {differ} of {len(frame)} parameters differ; – means that a student has no such one\\."
+            f"{comparison.DIFFERS} {differ} of {len(frame)} parameters differ; – means that a student has no such one\\."
         )
     else:
         st.caption("All parameters are the same\\.")
@@ -104,7 +104,7 @@ def parameters(view: View, members: Sequence[Member]) -> None:
 
 def shaded(frame: pd.DataFrame) -> Styler:
     """Rows that differ stand out."""
-    return frame.style.apply(lambda row: [SHADE if row[""] == beside.DIFFERS else ""] * len(row), axis=1)
+    return frame.style.apply(lambda row: [SHADE if row[""] == comparison.DIFFERS else ""] * len(row), axis=1)
 
 
 def architectures(view: View, members: Sequence[Member]) -> None:

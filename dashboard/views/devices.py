@@ -10,10 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.choosing import QUIET, figure_with_choice, kept
-from autokd.dashboard.launch import for_a_shell
+from autokd.dashboard.analysis.texts import UNITS, formats, plain, title
+from autokd.dashboard.commands.launch import for_a_shell
+from autokd.dashboard.components.choices import QUIET, figure_with_choice, kept
 from autokd.dashboard.source import View, url
-from autokd.dashboard.texts import UNITS, formats, plain, title
 from autokd.figures import Order, Winners, devices_figure, label, order_between, rank_figure, winners
 from autokd.storage.results import objectives_on
 

@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard import limits, picking, texts
-from autokd.dashboard.chart import chart
-from autokd.dashboard.hand import download_buttons
+from autokd.dashboard.analysis import selection, texts
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components import limits
+from autokd.dashboard.components.chart import chart
+from autokd.dashboard.components.download import download_buttons
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.figures import GREY, axes, front_figure, label, still, with_lineage
 from autokd.figures.front import MOST
 from autokd.formatting import number
@@ -95,7 +96,7 @@ def nothing_yet(view: View) -> str:
 def chart_choices(view: View) -> tuple[tuple[Objective, ...], str | None, bool]:
     """Axes, colour, and whether rejected trials are shown."""
     stated = view.objectives
-    known = picking.choices(view.frame, stated)
+    known = selection.choices(view.frame, stated)
     names = [label(o) for o in known]
     x, y = axes(stated)
     one, two, three, four = st.columns([2, 2, 2, 1], vertical_alignment="bottom")
@@ -131,7 +132,7 @@ def colours(view: View, objectives: Sequence[Objective]) -> dict[str, str | None
 def choose_first(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
     """The best compromise, as long as nobody chose a student that is still there."""
     if view.chosen is None or not (rows["number"] == view.chosen).any():
-        first = picking.compromise(front, goals)
+        first = selection.compromise(front, goals)
         if first is not None:
             view.choose(first)
 
@@ -156,7 +157,7 @@ def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequenc
     text = f"**Trial {view.chosen}**: {shown}{note}\\."
     if len(goals) > 2 or x.scale != "log" or y.scale != "linear":
         return text
-    cheaper, better = picking.exchanges(front, chosen, y, x)
+    cheaper, better = selection.exchanges(front, chosen, y, x)
     unit_x, unit_y = metric_of(x.metric).unit, metric_of(y.metric).unit
     gain = "points" if unit_y == "ratio" else unit_y
     factor = 100.0 if unit_y == "ratio" else 1.0

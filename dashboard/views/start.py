@@ -11,14 +11,15 @@ import streamlit as st
 
 from autokd.config.objectives import metric_of
 from autokd.config.template import study_template
-from autokd.dashboard import drivers, launch, source
-from autokd.dashboard.controls import allowed, arrived, failed, follow
-from autokd.dashboard.launch import Job
-from autokd.dashboard.progress import span
-from autokd.dashboard.study_file import Checked, check, free_name
-from autokd.dashboard.study_form import TEXT, form
-from autokd.dashboard.texts import plain, title
-from autokd.dashboard.yaml_edit import put, values_of
+from autokd.dashboard import source
+from autokd.dashboard.analysis.progress import span
+from autokd.dashboard.analysis.texts import plain, title
+from autokd.dashboard.commands import drivers, launch
+from autokd.dashboard.commands.launch import Job
+from autokd.dashboard.commands.study_file import Checked, check, free_name
+from autokd.dashboard.commands.yaml_edit import put, values_of
+from autokd.dashboard.components.controls import allowed, arrived, failed, follow
+from autokd.dashboard.components.study_form import TEXT, form
 from autokd.errors import UserError
 from autokd.formatting import number
 

@@ -7,13 +7,13 @@ import shlex
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard import evidence, insight, lift, students, texts
-from autokd.dashboard.hand import download_buttons
-from autokd.dashboard.mistakes import errors
-from autokd.dashboard.picking import compromise
+from autokd.dashboard.analysis import ablation, evidence, importance, students, texts
+from autokd.dashboard.analysis.selection import compromise
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.download import download_buttons
+from autokd.dashboard.components.mistakes import errors
+from autokd.dashboard.components.student_lineage import lineage
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
-from autokd.dashboard.views.student_lineage import lineage
 from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
 from autokd.formatting import number
 from autokd.storage.ledger import DEFAULT_URL, shown_url
@@ -237,12 +237,12 @@ def confirm_command(view: View) -> str:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def neighbours(_view: View, number: int, identity: object) -> tuple[list[lift.Pair], list[str]]:
+def neighbours(_view: View, number: int, identity: object) -> tuple[list[ablation.Pair], list[str]]:
     """Pairs and sentences of the lift sheet; ``identity`` differs when the study has more students."""
-    rows = insight.free_choices(_view.measured())
+    rows = importance.free_choices(_view.measured())
     space = _view.plan.space
-    found = lift.pairs(rows, space, number)
-    return found, lift.without(found, space, rows)
+    found = ablation.pairs(rows, space, number)
+    return found, ablation.without(found, space, rows)
 
 
 def contributions(view: View, member: Member) -> None:
@@ -254,7 +254,7 @@ def contributions(view: View, member: Member) -> None:
             "What each step gave is told under Lineage\\."
         )
         return
-    rows = insight.free_choices(view.measured())
+    rows = importance.free_choices(view.measured())
     identity = (view.study.ledger.url, view.name, view.profile, len(rows), float(rows["ended"].max()))
     found, sentences = neighbours(view, member.number, identity)
     goals = list(view.objectives)
@@ -266,14 +266,14 @@ def contributions(view: View, member: Member) -> None:
     if own:
         st.markdown("Its neighbours: trials that differ from it in one part alone, and what that changed\\.")
         st.dataframe(
-            lift.lift_table(rows, own, goals), hide_index=True, height="content",
+            ablation.lift_table(rows, own, goals), hide_index=True, height="content",
             alt="Pairs of trials that differ from this student in one part alone",
         )  # fmt: skip
     if others:
         parts = plain(", ".join(dict.fromkeys(p.part for p in others)))
         st.markdown(f"It has no neighbour in {parts}\\. Elsewhere in this study, the pair most like it:")
         st.dataframe(
-            lift.lift_table(rows, others, goals), hide_index=True, height="content",
+            ablation.lift_table(rows, others, goals), hide_index=True, height="content",
             alt="Pairs of other trials that differ in one part alone",
         )  # fmt: skip
     if sentences:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import source, studies_table
+from autokd.dashboard import source
+from autokd.dashboard.analysis import studies_table
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import REFRESH_S
-from autokd.dashboard.texts import plain
 from autokd.errors import UserError
 from autokd.storage.summaries import StudySummary
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import trials_table as tables
-from autokd.dashboard.evidence import traceback_of
+from autokd.dashboard.analysis import trials_table as tables
+from autokd.dashboard.analysis.evidence import traceback_of
+from autokd.dashboard.analysis.texts import file_name, plain
+from autokd.dashboard.analysis.trials_table import Column, Filters
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import file_name, plain
-from autokd.dashboard.trials_table import Column, Filters
 from autokd.formatting import number
 from autokd.trial import Outcome, TrialRecord
 

@@ -9,14 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import progress
-from autokd.dashboard.choosing import clickable
-from autokd.dashboard.controls import controls
-from autokd.dashboard.launch import for_a_shell
-from autokd.dashboard.progress import Spent, span
+from autokd.dashboard.analysis import progress
+from autokd.dashboard.analysis.progress import Spent, span
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.commands.launch import for_a_shell
+from autokd.dashboard.components.choices import clickable
+from autokd.dashboard.components.controls import controls
+from autokd.dashboard.components.watch_ladders import ladders
 from autokd.dashboard.source import View, url
-from autokd.dashboard.texts import plain
-from autokd.dashboard.views.watch_ladders import ladders
 from autokd.figures import (
     CLOCKS,
     History,

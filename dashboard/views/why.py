@@ -8,13 +8,13 @@ from typing import Any
 import streamlit as st
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import insight
-from autokd.dashboard.choosing import QUIET, chosen_freely, figure_with_choice, kept, students
-from autokd.dashboard.insight import Importance
+from autokd.dashboard.analysis import importance
+from autokd.dashboard.analysis.importance import Importance
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.choices import QUIET, chosen_freely, figure_with_choice, kept, students
+from autokd.dashboard.components.why_lost import what_was_lost
+from autokd.dashboard.components.why_teacher import teacher_or_none
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
-from autokd.dashboard.views.why_lost import what_was_lost
-from autokd.dashboard.views.why_teacher import teacher_or_none
 from autokd.figures import importance_figure, label, parallel_figure, slice_figure
 
 AXES = 7
@@ -51,9 +51,9 @@ def objective_of(view: View, place: Any, what: str) -> Objective:
 def what_matters(view: View) -> None:
     """The parameters that an objective hangs on."""
     goal = objective_of(view, st.columns([2, 3])[0], "importance")
-    free = chosen_freely(insight.measured_on(view.frame, goal))
+    free = chosen_freely(importance.measured_on(view.frame, goal))
     with st.spinner("Fitting a forest to the trials"):
-        found: Importance = view.once(("importance", goal), lambda: insight.importance(free, goal))
+        found: Importance = view.once(("importance", goal), lambda: importance.importance(free, goal))
     if found.refusal:
         st.info(plain(f"What matters for {label(goal)} cannot be told from this study: {found.refusal}."))
         return
@@ -98,7 +98,7 @@ def one_parameter(view: View) -> None:
     if not students(view):
         return
     rows = chosen_freely(view.measured())
-    names, _ = insight.parameters_of(rows)
+    names, _ = importance.parameters_of(rows)
     if not names:
         st.info("No parameter differs between the measured students\\.")
         return
@@ -125,9 +125,9 @@ def all_at_once(view: View) -> None:
     if not students(view):
         return
     rows, goals = chosen_freely(view.measured()), view.objectives
-    names, _ = insight.parameters_of(rows)
+    names, _ = importance.parameters_of(rows)
     quality = next((o for o in goals if o.scale == "linear"), goals[0])
-    ranked = view.once(("association", goals), lambda: insight.association(rows, names, quality).index.tolist())
+    ranked = view.once(("association", goals), lambda: importance.association(rows, names, quality).index.tolist())
     key = f"why axes {view.name}"
     chosen = [n for n in st.session_state.get(key, ranked[:AXES]) if n in names]
     st.session_state[key] = chosen

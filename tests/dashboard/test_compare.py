@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import beside, students
+from autokd.dashboard.analysis import comparison, students
 from autokd.storage.results import Member
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open
@@ -135,7 +135,7 @@ def test_another_device_moves_the_suggestion(make: Make, open_page: Open) -> Non
 
 def test_the_best_of_a_row_and_what_cannot_be_told_from_it() -> None:
     members = [member(1, 0.900, 0.02), member(2, 0.905, 0.0201), member(3, 0.85, 0.05)]
-    rows = beside.measurements(members, GOALS).set_index("measurement")
+    rows = comparison.measurements(members, GOALS).set_index("measurement")
     assert [text[-1] for text in rows.loc["accuracy"][1:]] == ["≈", "★", "%"]
     assert [text[-1] for text in rows.loc["latency"][1:]] == ["★", "≈", "%"]
     assert [text[-1] for text in rows.loc["size"][1:]] == ["B", "B", "B"]  # all the same: nobody is best
@@ -143,13 +143,13 @@ def test_the_best_of_a_row_and_what_cannot_be_told_from_it() -> None:
 
 def test_test_values_come_last() -> None:
     members = [member(1, 0.9, 0.02, {"accuracy": 0.88}), member(2, 0.8, 0.01, {"accuracy": 0.81})]
-    rows = beside.measurements(members, GOALS)
+    rows = comparison.measurements(members, GOALS)
     assert rows["of"].tolist() == ["validation split", "cpu_1_thread", "the file", "test split"]
     assert rows["trial 1"].tolist()[-1] == "88.0% ★"
 
 
 def test_a_parameter_that_one_does_not_have_differs() -> None:
-    rows = beside.params([member(1, 0.9, 0.02, same=1, alpha=0.5), member(2, 0.8, 0.01, same=1)])
+    rows = comparison.params([member(1, 0.9, 0.02, same=1, alpha=0.5), member(2, 0.8, 0.01, same=1)])
     assert rows.to_dict("list") == {
         "": ["≠", ""], "parameter": ["alpha", "same"], "trial 1": ["0.5", "1"], "trial 2": ["–", "1"],
     }  # fmt: skip

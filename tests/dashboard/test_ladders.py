@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import autokd
 from autokd.config.objectives import Objective
-from autokd.dashboard import beside, insight, ladders
+from autokd.dashboard.analysis import comparison, importance, ladders
 from autokd.figures import front_figure, path_figure, with_lineage
 from autokd.storage.lineage import Lineage, Step
 from autokd.storage.reader import TrialReader
@@ -134,10 +134,10 @@ def test_without_folders_a_way_says_about_what_is_left(make: Make) -> None:
 def test_rungs_side_by_side_differ_by_their_lineage(make: Make) -> None:
     study = make(students=6, ladder=True)
     members = [m for m in study.members() if m.number in (3, 5)]
-    table = beside.params(members, study.lineage()).set_index("parameter")
-    assert table.loc["lineage", "trial 3"] == "narrow of 2, root 0" and table.loc["lineage", ""] == beside.DIFFERS
+    table = comparison.params(members, study.lineage()).set_index("parameter")
+    assert table.loc["lineage", "trial 3"] == "narrow of 2, root 0" and table.loc["lineage", ""] == comparison.DIFFERS
     assert table.loc["channels left, about", "trial 5"] == "1=50%"
-    assert "lineage" not in beside.params(members)["parameter"].tolist()
+    assert "lineage" not in comparison.params(members)["parameter"].tolist()
 
 
 def test_the_picture_of_a_way(make: Make) -> None:
@@ -161,9 +161,9 @@ def test_why_looks_at_roots_alone_and_says_so(make: Make, open_page: Open, part:
 
 def test_rungs_below_a_root_are_no_free_choices(make: Make) -> None:
     frame = frame_of(make(students=6, ladder=True))
-    assert insight.free_choices(frame)["number"].tolist() == [0, 1, 6, 7]
+    assert importance.free_choices(frame)["number"].tolist() == [0, 1, 6, 7]
     whole = frame_of(make("other"))
-    assert insight.free_choices(whole) is whole
+    assert importance.free_choices(whole) is whole
 
 
 # ---------------------------------------------------------------------------------------------------------- watch

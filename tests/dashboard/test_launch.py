@@ -16,7 +16,7 @@ import pytest
 import yaml
 from support import tiny
 
-from autokd.dashboard import drivers, launch
+from autokd.dashboard.commands import drivers, launch
 from autokd.errors import StudyError
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.storage.ledger import STATE_KEY

@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from support import tiny
 
 from autokd.config.template import study_template
-from autokd.dashboard import drivers, launch
-from autokd.dashboard.study_file import check, free_name, moved_objectives
-from autokd.dashboard.study_form import TEXT
+from autokd.dashboard.commands import drivers, launch
+from autokd.dashboard.commands.study_file import check, free_name, moved_objectives
+from autokd.dashboard.components.study_form import TEXT
 from autokd.storage.heartbeat import DRIVER_KEY
 from autokd.study.study import Study
 
@@ -226,7 +226,7 @@ def test_a_search_is_started_and_watched(open_page: Open, folder: Path) -> None:
 
 def _controls() -> None:
     from autokd.dashboard import source
-    from autokd.dashboard.controls import controls
+    from autokd.dashboard.components.controls import controls
 
     controls(source.look(source.summaries()[0]))
 

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
 from autokd.config.space import load_space
-from autokd.dashboard import evidence, lift, students
+from autokd.dashboard.analysis import ablation, evidence, students
 from autokd.dashboard.views.student import origin
 from autokd.data.dataset_store import save_dataset
 from autokd.errors import StudyError
@@ -411,7 +411,7 @@ def test_neighbours_differ_in_one_part_alone() -> None:
         (8, "none", None, 0.5, 8, 0.88, 0.02),  # teacher: alpha is gone with it
         (16, "kd", 0.9, 0.5, 32, 0.95, 0.05),  # two parts at once: no neighbour
     )
-    found = lift.pairs(rows, SPACE, 0)
+    found = ablation.pairs(rows, SPACE, 0)
     assert [(p.part, p.trial, p.against, p.own) for p in found] == [
         ("architecture", 5, 1, False),  # elsewhere
         ("pruning", 0, 3, True),
@@ -420,18 +420,18 @@ def test_neighbours_differ_in_one_part_alone() -> None:
         ("teacher and recipe", 0, 4, True),
     ]
     assert found[-1].differs == {"method": ("kd", "none"), "alpha": (0.9, None)}
-    table = lift.lift_table(rows, found[3:4], GOALS).iloc[0]
+    table = ablation.lift_table(rows, found[3:4], GOALS).iloc[0]
     assert table["differing in"] == "bits 32 → 8"
     assert table["accuracy"] == "91.0% → 90.0% (-1.0 ± 0.4 points)"
     assert table["latency (cpu_1_thread)"] == "30.0 µs → 20.0 µs (-33%)"
-    assert lift.without(found, SPACE, rows) == []
+    assert ablation.without(found, SPACE, rows) == []
 
 
 def test_without_a_neighbour_there_are_words() -> None:
     rows = trials((8, "kd", 0.9, 0.5, 8, 0.9, 0.02), (16, "none", None, 0.0, 8, 0.8, 0.01))
-    found = lift.pairs(rows, SPACE, 0)
+    found = ablation.pairs(rows, SPACE, 0)
     assert not found
-    assert lift.without(found, SPACE, rows) == [
+    assert ablation.without(found, SPACE, rows) == [
         "No neighbour in this study differs in architecture alone.",
         "No neighbour in this study differs in pruning alone.",
         "All students of this study have the same bits.",
@@ -441,9 +441,9 @@ def test_without_a_neighbour_there_are_words() -> None:
 
 def test_a_student_that_was_trained_on_is_no_neighbour_of_one_that_was_not() -> None:
     rows = trials((8, "kd", 0.9, 0.5, 8, 0.9, 0.02), (8, "kd", 0.9, 0.5, 32, 0.8, 0.01))
-    assert lift.pairs(rows, SPACE, 0)
+    assert ablation.pairs(rows, SPACE, 0)
     rows["parent"] = [None, 7]
-    assert not lift.pairs(rows, SPACE, 0)
+    assert not ablation.pairs(rows, SPACE, 0)
 
 
 def test_the_lift_sheet_of_many_trials_compares_no_two_by_two() -> None:
@@ -458,7 +458,7 @@ def test_the_lift_sheet_of_many_trials_compares_no_two_by_two() -> None:
     frame.loc[[0, 1], "params_width"], frame.loc[0, "params_bits"], frame.loc[1, "params_bits"] = 8, 32, 8
     frame.loc[[0, 1], "params_prune_1"] = 0.5
     began = time.process_time()
-    found = lift.pairs(frame, SPACE, 0)
+    found = ablation.pairs(frame, SPACE, 0)
     assert time.process_time() - began < 3, "0.03 s, unless the work grows with the square of the trials"
     # all other recipes differ from its own, and no other two are the same
     assert {(p.part, p.trial, p.against) for p in found if p.part != "teacher and recipe"} == {("bits", 1, 0)}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from autokd.dashboard import studies_table
+from autokd.dashboard.analysis import studies_table
 from autokd.storage.ledger import CONFIG_KEY
 from autokd.storage.summaries import StudySummary
 from tests.dashboard.conftest import Make, Open, go

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import trials_table as tables
-from autokd.dashboard.trials_table import Filters
+from autokd.dashboard.analysis import trials_table as tables
+from autokd.dashboard.analysis.trials_table import Filters
 from tests.dashboard.conftest import EVIL, Make, Open, go
 
 GOALS = (Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread"))

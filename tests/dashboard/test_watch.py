@@ -12,8 +12,8 @@ import pytest
 
 from autokd.config.objectives import Objective
 from autokd.config.study_file import BudgetConfig
-from autokd.dashboard import progress
-from autokd.dashboard.progress import Spent
+from autokd.dashboard.analysis import progress
+from autokd.dashboard.analysis.progress import Spent
 from autokd.figures import front_history, hypervolume_figure, newest_figure, outcomes_figure, search_seconds
 from autokd.figures.history import improvements
 from autokd.files import write_json

@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import insight, lost
-from autokd.dashboard.views.why_teacher import teacher_words
+from autokd.dashboard.analysis import failures, importance
+from autokd.dashboard.components.why_teacher import teacher_words
 from autokd.figures import importance_figure, parallel_figure, slice_figure, teacher_figure
 from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord, Violation
@@ -45,7 +45,7 @@ def trials(n: int = 200, seed: int = 0, teacher: float = 0.03) -> pd.DataFrame:
 
 
 def test_importance_finds_what_an_objective_hangs_on() -> None:
-    found = insight.importance(trials(), ACCURACY)
+    found = importance.importance(trials(), ACCURACY)
     shares = found.table.set_index("parameter")["importance"]
     assert found.table["parameter"].tolist()[:2] == ["width", "method"] and found.r2 is not None and found.r2 > 0.8
     # var(.004 width) = .00128, var of the teacher = .000225, noise = .0001
@@ -57,39 +57,42 @@ def test_importance_finds_what_an_objective_hangs_on() -> None:
 def test_costs_are_explained_in_logarithm_and_absent_values_count() -> None:
     frame = trials()
     frame["params_stages"] = 1  # only that block_2 is there says that there is a second stage
-    shares = insight.importance(frame, LATENCY).table.set_index("parameter")["importance"]
+    shares = importance.importance(frame, LATENCY).table.set_index("parameter")["importance"]
     assert shares["width"] > shares["block_2"] > 0.2 > 10 * abs(shares["lr"])
 
 
 def test_importance_is_refused_in_words() -> None:
-    few = insight.importance(trials(19), ACCURACY)
+    few = importance.importance(trials(19), ACCURACY)
     assert few.trials == 19 and few.r2 is None and "19 of the at least 20" in few.refusal and not len(few.table)
     noise = trials(60).assign(accuracy=np.random.default_rng(1).normal(size=60))
-    none = insight.importance(noise, ACCURACY)
+    none = importance.importance(noise, ACCURACY)
     assert (
-        none.r2 is not None and none.r2 < insight.LEAST_R2 and "means nothing" in none.refusal and not len(none.table)
+        none.r2 is not None
+        and none.r2 < importance.LEAST_R2
+        and "means nothing" in none.refusal
+        and not len(none.table)
     )
-    assert "same value" in insight.importance(trials(30).assign(accuracy=0.5), ACCURACY).refusal
+    assert "same value" in importance.importance(trials(30).assign(accuracy=0.5), ACCURACY).refusal
     alike = trials(30)[["number", "outcome", "accuracy", "params_bits"]]
-    assert "no parameter differs" in insight.importance(alike, ACCURACY).refusal
-    assert insight.importance(trials(30), LOSS).trials == 0
+    assert "no parameter differs" in importance.importance(alike, ACCURACY).refusal
+    assert importance.importance(trials(30), LOSS).trials == 0
 
 
 def test_many_trials_are_sampled_and_the_answer_does_not_depend_on_the_day() -> None:
     frame = trials(4000)
     frame.loc[:99, "outcome"] = "failed"
-    one, two = insight.importance(frame, ACCURACY), insight.importance(frame, ACCURACY)
-    assert (one.trials, one.used) == (3900, insight.MOST)
+    one, two = importance.importance(frame, ACCURACY), importance.importance(frame, ACCURACY)
+    assert (one.trials, one.used) == (3900, importance.MOST)
     pd.testing.assert_frame_equal(one.table, two.table)
 
 
 def test_names_and_absent_values_become_numbers() -> None:
-    assert insight.encoded(pd.Series([8.0, np.nan, 32.0])).tolist() == [8, -16, 32]
-    assert insight.encoded(pd.Series(["b", None, "a"], dtype=object)).tolist() == [1, -1, 0]
+    assert importance.encoded(pd.Series([8.0, np.nan, 32.0])).tolist() == [8, -16, 32]
+    assert importance.encoded(pd.Series(["b", None, "a"], dtype=object)).tolist() == [1, -1, 0]
 
 
 def test_parameters_are_ordered_by_what_they_go_along_with() -> None:
-    found = insight.association(trials(), ["lr", "method", "width"], ACCURACY)
+    found = importance.association(trials(), ["lr", "method", "width"], ACCURACY)
     assert found.index.tolist() == ["width", "method", "lr"] and found["width"] > 0.6 and abs(found["lr"]) < 0.1
 
 
@@ -104,31 +107,31 @@ def test_a_teacher_is_compared_at_equal_cost() -> None:
     frame[LATENCY.name] = np.exp(width)
     frame["accuracy"] = 0.5 + 0.1 * width + 0.03 * taught + 0.005 * rng.normal(size=n)
     plain_difference = frame["accuracy"][taught].median() - frame["accuracy"][~taught].median()
-    found = insight.teacher_effect(frame, ACCURACY, LATENCY)
+    found = importance.teacher_effect(frame, ACCURACY, LATENCY)
     assert plain_difference < -0.05 < 0 < found.low < found.difference < found.high and found.told
     assert len(found.bands) == 4 and found.bands[["with", "without"]].sum().sum() == n
     assert "with a teacher are better" in teacher_words(found, ACCURACY, LATENCY)
 
 
 def test_a_teacher_without_effect_cannot_be_told() -> None:
-    found = insight.teacher_effect(trials(300, teacher=0.0), ACCURACY, LATENCY)
+    found = importance.teacher_effect(trials(300, teacher=0.0), ACCURACY, LATENCY)
     assert found.low < 0 < found.high and not found.told
     assert teacher_words(found, ACCURACY, LATENCY).startswith("**Cannot be told from this study**: the interval")
 
 
 def test_a_teacher_that_harms_is_said_to() -> None:
     frame = trials(300, teacher=-0.05)
-    found = insight.teacher_effect(frame, ACCURACY, LATENCY)
+    found = importance.teacher_effect(frame, ACCURACY, LATENCY)
     assert found.high < 0 and "with a teacher are worse" in teacher_words(found, ACCURACY, LATENCY)
     flipped = frame.assign(log_loss=-frame["accuracy"])
-    lower = insight.teacher_effect(flipped, LOSS, LATENCY)
+    lower = importance.teacher_effect(flipped, LOSS, LATENCY)
     assert lower.difference > 0 and "are worse" in teacher_words(lower, LOSS, LATENCY)
 
 
 def test_few_students_on_a_side_cannot_be_told() -> None:
     frame = trials(60)
     frame["params_method"] = ["none"] * 4 + ["kd"] * 56
-    found = insight.teacher_effect(frame, ACCURACY, LATENCY)
+    found = importance.teacher_effect(frame, ACCURACY, LATENCY)
     assert not found.told and "too few" in teacher_words(found, ACCURACY, LATENCY)
 
 
@@ -147,16 +150,16 @@ def test_lost_trials_are_grouped() -> None:
             "cpu_s": [3.0, 2.0, 2.0, 1.0, 0.1, 0.1], "saved_cpu_s": 0.0,
         }
     )  # fmt: skip
-    failed = lost.failures(frame).to_dict("records")
+    failed = failures.failures(frame).to_dict("records")
     assert failed[0] == {"stage": "distill", "cause": "diverged", "trials": 2, "first": 1, "last": 2}
     assert failed[1]["cause"] == "no record" and failed[1]["first"] == 3
     one = {"constraint": "size_bytes <= 40000", "before_training": True, "trials": 2, "first": 4, "last": 5}
-    assert lost.rejections(frame).to_dict("records") == [one]
+    assert failures.rejections(frame).to_dict("records") == [one]
     known = frame.assign(retimed=[False] * 5 + [True])  # another study trained it
-    assert [r["before_training"] for r in lost.rejections(known).to_dict("records")] == [False, True]
+    assert [r["before_training"] for r in failures.rejections(known).to_dict("records")] == [False, True]
     step = frame.assign(began_training=True, cpu_s=[0.0] * 5 + [2.0])  # of a ladder: no cut made the first fast enough
-    assert [r["before_training"] for r in lost.rejections(step).to_dict("records")] == [False, True]
-    assert not len(lost.failures(frame.head(1))) and not len(lost.rejections(frame.head(1)))
+    assert [r["before_training"] for r in failures.rejections(step).to_dict("records")] == [False, True]
+    assert not len(failures.failures(frame.head(1))) and not len(failures.rejections(frame.head(1)))
 
 
 def test_how_far_outside() -> None:
@@ -164,12 +167,12 @@ def test_how_far_outside() -> None:
         TrialRecord(Outcome.INFEASIBLE, violations=(Violation("size_bytes <= 40 kB", 40000 + d, d),))
         for d in (4e3, 8e3, 4e4)
     ]
-    found = lost.outside("size_bytes <= 40 kB", [*records, None])
+    found = failures.outside("size_bytes <= 40 kB", [*records, None])
     assert found is not None and (found.of, found.unit, found.amount, found.most) == (3, "bytes", 8e3, 4e4)
     assert found.value == 48e3 and found.share == pytest.approx(0.2)
-    assert lost.outside("macs <= 1", records) is None
+    assert failures.outside("macs <= 1", records) is None
     step = "latency_ms@cpu_1_thread <= 0.8 times the parent's"
-    found = lost.outside(step, [TrialRecord(Outcome.INFEASIBLE, violations=(Violation(step, 0.01, 0.002),))])
+    found = failures.outside(step, [TrialRecord(Outcome.INFEASIBLE, violations=(Violation(step, 0.01, 0.002),))])
     assert found is not None and (found.unit, found.share) == ("ms", None)
 
 
@@ -221,7 +224,7 @@ def test_parallel_lines_of_one_student() -> None:
 
 
 def test_sides_are_drawn_next_to_each_other() -> None:
-    found = insight.teacher_effect(trials(100), ACCURACY, LATENCY)
+    found = importance.teacher_effect(trials(100), ACCURACY, LATENCY)
     figure = teacher_figure(found.rows, ACCURACY, ["a", "b", "c", "d"])
     boxes, points = [t for t in figure.data if t.type == "box"], [t for t in figure.data if t.type == "scatter"]
     assert list(boxes[0].x) == pytest.approx([-0.2, 0.8, 1.8, 2.8]) and [p.name for p in points] == [

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from autokd.config.template import study_template
-from autokd.dashboard.yaml_edit import changed, put, values_of
+from autokd.dashboard.commands.yaml_edit import changed, put, values_of
 from autokd.errors import ConfigError
 
 PATHS = [

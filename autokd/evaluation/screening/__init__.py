@@ -1,0 +1,1 @@
+"""What a candidate costs before it is trained, and whether it fits."""

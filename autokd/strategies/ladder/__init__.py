@@ -1,0 +1,1 @@
+"""Ladders: trained students made smaller step by step; what is worth doing next is read from the records."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from autokd.dashboard import drivers, launch, source
-from autokd.dashboard.launch import Job
+from autokd.dashboard import source
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.commands import drivers, launch
+from autokd.dashboard.commands.launch import Job
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.errors import UserError
 
 PATIENCE_S = 90.0

@@ -15,7 +15,7 @@ from autokd.config.load import from_dict
 from autokd.config.objectives import METRICS, Objective, parse_constraints, parse_objectives
 from autokd.config.space import load_space
 from autokd.config.study_file import StudyConfig
-from autokd.dashboard.yaml_edit import values_of
+from autokd.dashboard.commands.yaml_edit import values_of
 from autokd.errors import ConfigError, UserError, nearest
 from autokd.hardware.profile import check_host, load_profile
 

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from autokd import registry
-from autokd.dashboard.study_file import moved_objectives, objective_choices, profile_name
-from autokd.dashboard.yaml_edit import Path, get, put, values_of
+from autokd.dashboard.commands.study_file import moved_objectives, objective_choices, profile_name
+from autokd.dashboard.commands.yaml_edit import Path, get, put, values_of
 from autokd.errors import UserError
 
 TEXT = "start text"

@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard import insight
-from autokd.dashboard.choosing import chosen_freely, figure_with_choice, students
-from autokd.dashboard.insight import TeacherEffect
+from autokd.dashboard.analysis import importance
+from autokd.dashboard.analysis.importance import TeacherEffect
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.choices import chosen_freely, figure_with_choice, students
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.figures import axes, label, teacher_figure
 from autokd.formatting import number
 
@@ -24,7 +24,7 @@ def teacher_or_none(view: View) -> None:
     rows = chosen_freely(view.measured())
     method = view.plan.config.distillation.method
     used = rows["params_method"].dropna().astype(str).unique().tolist() if "params_method" in rows.columns else [method]
-    if insight.NO_TEACHER not in used or len(used) < 2:
+    if importance.NO_TEACHER not in used or len(used) < 2:
         st.info(plain(all_alike(used)))
         st.code("method: {choice: [kd, none], stage: distill}", language="yaml")
         return
@@ -33,7 +33,7 @@ def teacher_or_none(view: View) -> None:
         st.info("No measured quality to compare: the study has only costs\\.")
         return
     found: TeacherEffect = view.once(
-        ("teacher effect", quality, cost, view.objectives), lambda: insight.teacher_effect(rows, quality, cost)
+        ("teacher effect", quality, cost, view.objectives), lambda: importance.teacher_effect(rows, quality, cost)
     )
     st.markdown(teacher_words(found, quality, cost))
     bands = band_names(found, cost)
@@ -43,7 +43,7 @@ def teacher_or_none(view: View) -> None:
         columns={"cost": label(cost) if cost is not None else "students"}
     )
     st.dataframe(shown, hide_index=True, key=f"bands {view.name}", alt="Counts and medians by band of the cost")
-    taught = ", ".join(m for m in used if m != insight.NO_TEACHER)
+    taught = ", ".join(m for m in used if m != importance.NO_TEACHER)
     st.caption(
         plain(
             f"With a teacher: method {taught}. Without: method none. Column params_method, quality on the validation split. "
@@ -55,7 +55,7 @@ def teacher_or_none(view: View) -> None:
 
 def all_alike(used: Sequence[str]) -> str:
     """Every trial used the same: there is nothing to compare."""
-    if list(used) == [insight.NO_TEACHER]:
+    if list(used) == [importance.NO_TEACHER]:
         says = "No student of this study had a teacher: the method was none in all of them."
     else:
         says = (
@@ -86,8 +86,8 @@ def teacher_words(found: TeacherEffect, quality: Objective, cost: Objective | No
     """The difference with its interval and counts, or that it cannot be told."""
     one, other = found.counts
     counts = f"{one} students with a teacher and {other} without"
-    if found.low != found.low or min(found.counts) < insight.FEWEST_A_SIDE:
-        why = f"too few of about the same cost ({counts}; {insight.FEWEST_A_SIDE} on each side are needed)"
+    if found.low != found.low or min(found.counts) < importance.FEWEST_A_SIDE:
+        why = f"too few of about the same cost ({counts}; {importance.FEWEST_A_SIDE} on each side are needed)"
         return "**Cannot be told from this study**: " + plain(f"{why}.")
     interval = f"{shown_difference(found.low, quality)} to {shown_difference(found.high, quality)}"
     of = f"difference of median {label(quality)}" + (f" at about the same {label(cost)}" if cost is not None else "")

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autokd.dashboard.drivers import is_free
+from autokd.dashboard.commands.drivers import is_free
 from autokd.errors import StorageError, StudyError
 from autokd.storage.ledger import DEFAULT_URL, shown_url
 

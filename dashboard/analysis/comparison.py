@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.texts import confirmed_facts, title
+from autokd.dashboard.analysis.texts import confirmed_facts, title
 from autokd.formatting import number
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import evidence
-from autokd.dashboard.evidence import Judged
+from autokd.dashboard.analysis import evidence
+from autokd.dashboard.analysis.evidence import Judged
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.errors import UserError
 from autokd.figures import confusion_figure
 from autokd.storage.results import Member

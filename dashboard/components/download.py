@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from autokd.dashboard import texts
+from autokd.dashboard.analysis import texts
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.errors import UserError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.picking import compromise
+from autokd.dashboard.analysis.selection import compromise
 from autokd.formatting import number
 
 MOST = 1000

@@ -11,9 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard import picking
+from autokd.dashboard.analysis import selection
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.figures import axes, label
 from autokd.formatting import number
 
@@ -38,11 +38,11 @@ def sliders(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> None:
     places = st.columns(len(costs) + 1)
 
     def moved() -> None:
-        if (found := picking.best(inside(view, rows, goals), quality, costs[0] if costs else quality)) is not None:
+        if (found := selection.best(inside(view, rows, goals), quality, costs[0] if costs else quality)) is not None:
             view.choose(found)
 
     for place, cost in zip(places, costs, strict=False):
-        steps, key = picking.grid(rows[cost.name]), _key(view, cost)
+        steps, key = selection.grid(rows[cost.name]), _key(view, cost)
         _keep(key, steps[-1], st.session_state.get(key) in steps)
         unit = metric_of(cost.metric).unit
         place.select_slider(
@@ -70,7 +70,7 @@ def inside(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> pd.Dat
     """The students inside the sliders' limits."""
     costs, quality = bounded(view, rows, goals)
     state = st.session_state
-    found = picking.within(rows, {o.name: state[_key(view, o)] for o in costs if _key(view, o) in state}, {})
+    found = selection.within(rows, {o.name: state[_key(view, o)] for o in costs if _key(view, o) in state}, {})
     span, key = quality_range(rows[quality.name], quality), _key(view, quality)
     if span is None or key not in state or quality.scale != "linear":
         return found
@@ -88,7 +88,7 @@ def bounded(view: View, rows: pd.DataFrame, goals: Sequence[Objective]) -> tuple
         latency = Objective("minimize", "latency_ms", view.profile or view.plan.profiles[0].name)
     wanted = [o for o in (latency, Objective("minimize", "size_bytes"), x if x.scale == "log" else None) if o]
     known = [o for o in dict.fromkeys(wanted) if o.name in rows.columns and rows[o.name].notna().all()]
-    return [o for o in known if picking.grid(rows[o.name])], quality
+    return [o for o in known if selection.grid(rows[o.name])], quality
 
 
 def quality_range(column: pd.Series, quality: Objective) -> Range | None:

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import insight
-from autokd.dashboard.chart import chart
+from autokd.dashboard.analysis import importance
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.chart import chart
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 
 QUIET = {"displaylogo": False}
 
@@ -35,7 +35,7 @@ def students(view: View) -> bool:
 
 def chosen_freely(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows whose parameters were chosen, and words about a ladder's rungs, which are left out."""
-    free = insight.free_choices(rows)
+    free = importance.free_choices(rows)
     if left := len(rows) - len(free):
         st.caption(
             plain(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from autokd.dashboard import lost
-from autokd.dashboard.evidence import traceback_of
+from autokd.dashboard.analysis import failures
+from autokd.dashboard.analysis.evidence import traceback_of
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.formatting import number
 from autokd.trial import Outcome
 
@@ -33,7 +33,7 @@ def what_was_lost(view: View) -> None:
 def failed(view: View) -> None:
     """Failures by stage and cause, each with an example and its traceback."""
     st.subheader("Failed")
-    groups = view.once(("failures",), lambda: lost.failures(view.frame))
+    groups = view.once(("failures",), lambda: failures.failures(view.frame))
     if not len(groups):
         st.markdown("No trial failed\\.")
         return
@@ -56,7 +56,7 @@ def failed(view: View) -> None:
 def rejected(view: View) -> None:
     """Trials outside a constraint, and how far."""
     st.subheader("Outside a constraint")
-    groups = view.once(("rejections",), lambda: lost.rejections(view.frame))
+    groups = view.once(("rejections",), lambda: failures.rejections(view.frame))
     if not len(groups):
         st.markdown("No trial was outside a constraint\\.")
         return
@@ -80,7 +80,7 @@ def how_far(view: View, groups: pd.DataFrame) -> pd.DataFrame:
             began = view.frame.loc[same, "began_training"].fillna(False).astype(bool)
             mine = mine[began != group.before_training]
         some = mine.sample(min(SAMPLE, len(mine)), random_state=0)
-        found = lost.outside(group.constraint, (view.reader.record(int(n)) for n in some))
+        found = failures.outside(group.constraint, (view.reader.record(int(n)) for n in some))
         line = {
             "constraint": group.constraint,
             "refused": "before training" if group.before_training else "when measured",

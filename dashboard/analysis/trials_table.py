@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.progress import column
-from autokd.dashboard.texts import UNITS, title
+from autokd.dashboard.analysis.progress import column
+from autokd.dashboard.analysis.texts import UNITS, title
 from autokd.errors import UserError
 from autokd.trial import ERROR, Outcome
 

@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective
-from autokd.dashboard import evidence, ladders
-from autokd.dashboard.choosing import clickable
+from autokd.dashboard.analysis import evidence, ladders
+from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.choices import clickable
 from autokd.dashboard.source import View
-from autokd.dashboard.texts import plain
 from autokd.figures import path_figure
 
 

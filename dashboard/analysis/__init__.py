@@ -1,0 +1,1 @@
+"""What pages compute: pure functions of what a ledger holds; no Streamlit here."""

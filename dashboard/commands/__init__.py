@@ -1,0 +1,1 @@
+"""What pages do beside showing: start and stop searches, write study files; no Streamlit here."""
