@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from autokd import registry
-from autokd.cli.app import app
+from autokd.cli.main import app
 from autokd.config import yaml_file
 from autokd.config.load import from_dict, from_yaml
 from autokd.config.plan import Plan, make_plan

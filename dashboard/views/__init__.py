@@ -1,1 +1,1 @@
-"""The pages, one a file: ``page(view)`` draws one. Not `pages/`: Streamlit takes every file of such a folder for an app of its own."""
+"""The pages, one a file: ``page(view)`` draws one. Not `pages/`: Streamlit takes such a folder for an app of its own."""
