@@ -51,8 +51,11 @@ check: $(INSTALLED)
 shape: $(INSTALLED)
 	$(BIN)/python tools/house.py
 
-docs: $(INSTALLED)
+$(VENV)/.docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $(VENV)/.docs
+
+docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 build: $(INSTALLED)
