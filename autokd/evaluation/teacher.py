@@ -20,12 +20,13 @@ from autokd.data.augment import SeededViews
 from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
 from autokd.evaluation.recipe import make_method, make_recipe
-from autokd.evaluation.trial_dir import VERSION
 from autokd.files import digest, write_json
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
 from autokd.students.build import build_module, family_key
 
 WEIGHTS = "weights.safetensors"
+VERSION = 1
+"""Of a teacher's key. Not that of the stages: when theirs change, a study that goes on must not get another teacher."""
 
 
 def obtain_teacher(
