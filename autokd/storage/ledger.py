@@ -17,11 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError, nearest
-from autokd.trial import RECORD_KEY, Outcome, ParamValue, TrialRecord
+from autokd.storage.attributes import CONFIG_KEY, RECORD_KEY, STATE_KEY
+from autokd.trial import Outcome, ParamValue, TrialRecord
 
 DEFAULT_URL = "sqlite:///autokd.db"
-CONFIG_KEY = "autokd:plan"
-STATE_KEY = "autokd:state"
 STATES = {
     Outcome.MEASURED: TrialState.COMPLETE,
     Outcome.INFEASIBLE: TrialState.PRUNED,

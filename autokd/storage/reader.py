@@ -21,9 +21,10 @@ from sqlalchemy import bindparam, text
 
 from autokd.config.objectives import Objective
 from autokd.errors import StudyError
-from autokd.storage.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
-from autokd.storage.results import CONFIRMED_KEY, Member
-from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, RUNG_KEY, Outcome, Rung, TrialRecord
+from autokd.storage.attributes import CONFIG_KEY, CONFIRMED_KEY, RECORD_KEY, RUNG_KEY
+from autokd.storage.ledger import shown_url, sqlite_file, storage_errors
+from autokd.storage.results import Member
+from autokd.trial import CONTINUES, ERROR, RETIMED, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500

@@ -20,8 +20,8 @@ from autokd.config.plan import Plan
 from autokd.config.until import WINDOW_S
 from autokd.errors import AutokdError, StudyError
 from autokd.files import read_json
+from autokd.storage.attributes import REFERENCE_KEY, RETRY_KEY, RUNG_KEY, SECOND_KEY, WALL_KEY
 from autokd.storage.ledger import Ledger, record_of, storage_errors
-from autokd.storage.results import REFERENCE_KEY
 from autokd.strategies import Independent, make_strategy
 from autokd.strategies.early_stopping import EarlyStopping
 from autokd.strategies.expected_gain import ExpectedGain, not_worth_it
@@ -29,11 +29,9 @@ from autokd.strategies.guidance import Guidance
 from autokd.strategies.job import Job, Tally, counts, rung_of, searched
 from autokd.strategies.monitors import watch_trials
 from autokd.strategies.sampling import make_sampler
-from autokd.trial import CONTINUES, RUNG_KEY, Candidate, Outcome, TrialRecord
+from autokd.trial import CONTINUES, Candidate, Outcome, TrialRecord
 
 RETRIED = ("lost_worker", "out_of_memory")
-SECOND = "second_try"
-"""Attribute of a trial whose candidate was lost once before."""
 REJECTIONS_PER_TRIAL = 50
 SAME_PROPOSALS = 10
 """After so many known candidates in a row the sampler is stuck: one is drawn at random."""
@@ -81,7 +79,7 @@ class Driver:
         self.reason: str | None = None
         self.fatal: AutokdError | None = None
         self.began = self.clock()
-        self.wall_before = float(ledger.attr("autokd:wall_s", 0.0))
+        self.wall_before = float(ledger.attr(WALL_KEY, 0.0))
         self.strategy = make_strategy(plan, ledger.attr(REFERENCE_KEY))
         self.guidance = Guidance(plan, home, ledger.attr(REFERENCE_KEY))
         trials = ledger.trials()
@@ -108,7 +106,7 @@ class Driver:
                 candidate = Candidate(self.plan.space.suggest(trial), rung_of(trial.user_attrs))
                 twin = self.known.get(candidate.key())
                 continues = trial.user_attrs.get(CONTINUES) if self.halving is not None else None
-                if twin is None or continues is not None or "retry_of" in trial.user_attrs:
+                if twin is None or continues is not None or RETRY_KEY in trial.user_attrs:
                     self.known[candidate.key()] = trial.number
                     self.strategy.begun(trial.number, candidate)
                     folder = self.home / "trials" / f"{trial.number:05d}"
@@ -240,14 +238,14 @@ class Driver:
             if job.number not in self.running:
                 return  # interrupted meanwhile
             trial, _ = self.running.pop(job.number)
-            again = record.outcome == Outcome.FAILED and record.cause in RETRIED and SECOND not in trial.user_attrs
+            again = record.outcome == Outcome.FAILED and record.cause in RETRIED and SECOND_KEY not in trial.user_attrs
             if again:
                 record = replace(record, notes={**record.notes, "retried": True})
             self._finish(trial, record)
             if again:
                 self._requeue(job.number, record, trial.user_attrs)
             self._watch_failures(record)
-            self.ledger.set_attr("autokd:wall_s", self.wall_s)
+            self.ledger.set_attr(WALL_KEY, self.wall_s)
 
     def interrupt_all(self) -> None:
         """Queue the candidates of all running trials again (Ctrl-C, the clock, an error)."""
@@ -260,7 +258,7 @@ class Driver:
                 record = TrialRecord(Outcome.INTERRUPTED, params, stages=stages, folder=str(job.folder), rung=rung)
                 self._finish(trial, record)
                 self._requeue(number, record, trial.user_attrs)
-            self.ledger.set_attr("autokd:wall_s", self.wall_s)
+            self.ledger.set_attr(WALL_KEY, self.wall_s)
 
     def give_up(self, error: AutokdError) -> None:
         """The study cannot go on: no more jobs; the runner raises the error."""
@@ -346,7 +344,7 @@ class Driver:
 
     def _recover(self, trials: list[FrozenTrial]) -> None:
         """What a dead driver left: adopt what its workers finished, and queue again what was not evaluated."""
-        followed = {t.user_attrs.get("retry_of") for t in trials}
+        followed = {t.user_attrs.get(RETRY_KEY) for t in trials}
         for frozen in trials:
             record = record_of(frozen)
             if frozen.state == TrialState.RUNNING:
@@ -375,10 +373,10 @@ class Driver:
         """Queue a candidate again; one that failed and is retried is not retried a second time, even if interrupted."""
         params = searched(self._asked(number, record), self.plan)
         rung = {RUNG_KEY: asdict(record.rung)} if record.rung else {}
-        second = {SECOND: True} if record.outcome == Outcome.FAILED or SECOND in attrs else {}
+        second = {SECOND_KEY: True} if record.outcome == Outcome.FAILED or SECOND_KEY in attrs else {}
         more = {CONTINUES: attrs[CONTINUES]} if CONTINUES in attrs else {}
         if params:
-            self.ledger.enqueue(params, retry_of=number, **second, **rung, **more)
+            self.ledger.enqueue(params, **{RETRY_KEY: number}, **second, **rung, **more)
 
     def _asked(self, number: int, record: TrialRecord) -> Mapping[str, Any]:
         """The parameters a candidate was queued with: on a ladder the root's, though the record tells its own."""

@@ -13,6 +13,7 @@ from autokd.config.plan import Plan
 from autokd.config.retarget import other_matter
 from autokd.errors import StudyError
 from autokd.hardware.profile import HardwareProfile
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.folders import writable
 from autokd.storage.ledger import Ledger
 from autokd.study.opened import OpenStudy
@@ -51,7 +52,7 @@ def check_data(name: str, url: str, fingerprint: str) -> None:
     Raises:
         StudyError: Their fingerprints differ, or the study was never prepared.
     """
-    _check_facts(name, Ledger.open(url, name).attr("autokd:facts"), {"data": {"fingerprint": fingerprint}})
+    _check_facts(name, Ledger.open(url, name).attr(FACTS_KEY), {"data": {"fingerprint": fingerprint}})
 
 
 def _check_facts(name: str, before: Any, now: Any) -> None:
@@ -78,7 +79,7 @@ def receive(study: OpenStudy, watcher: Watcher) -> str:
         return done
     origin = Provenance.of(study.ledger)
     old = OpenStudy.open(origin.study if origin else str(study.plan.config.search.from_), study.ledger.url)
-    _check_facts(old.name, old.ledger.attr("autokd:facts"), study.ledger.attr("autokd:facts"))
+    _check_facts(old.name, old.ledger.attr(FACTS_KEY), study.ledger.attr(FACTS_KEY))
     if origin is None:
         origin = Provenance.begin(old)
         origin.save(study.ledger)

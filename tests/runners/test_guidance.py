@@ -23,22 +23,12 @@ from autokd.evaluation.screening.free_facts import FACTS, interpolated_facts
 from autokd.evaluation.screening.screen import sketch_costs
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
-from autokd.storage.results import REFERENCE_KEY
+from autokd.storage.attributes import RECORD_KEY, REFERENCE_KEY
 from autokd.strategies.driver import Driver
 from autokd.strategies.guidance import Guidance
 from autokd.strategies.sampling import make_sampler
 from autokd.study.study import Study
-from autokd.trial import (
-    CONTINUES,
-    RECORD_KEY,
-    RETIMED,
-    Measurement,
-    Outcome,
-    Stage,
-    StageRecord,
-    TrialRecord,
-    Violation,
-)
+from autokd.trial import CONTINUES, RETIMED, Measurement, Outcome, Stage, StageRecord, TrialRecord, Violation
 
 GOALS = {
     "space": "digits",
