@@ -13,7 +13,18 @@ from typing import Any
 
 from autokd.errors import ConfigError, nearest
 
-KINDS = ("families", "data", "teachers", "methods", "pruners", "samplers", "runners", "spaces", "profiles")
+KINDS = (
+    "families",
+    "data",
+    "teachers",
+    "methods",
+    "pruners",
+    "samplers",
+    "strategies",
+    "runners",
+    "spaces",
+    "profiles",
+)
 FILE_KINDS = ("spaces", "profiles")
 
 

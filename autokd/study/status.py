@@ -61,9 +61,10 @@ def running(study: OpenStudy) -> list[dict[str, Any]]:
 
 def _ladders(study: OpenStudy) -> dict[str, Any]:
     """On a ladder, what each root and its descendants brought, in order; nothing for other studies."""
+    from autokd.strategies import has_ladders
     from autokd.strategies.ladder.nodes import worth_of
 
-    if study.plan.config.search.strategy != "ladder":
+    if not has_ladders(study.plan.config.search.strategy):
         return {}
     ended = sorted((t.datetime_complete, t.number, t) for t in study.ledger.trials() if t.datetime_complete)
     records = {number: r for _, number, t in ended if (r := record_of(t)) is not None}

@@ -91,11 +91,14 @@ def _time_all(study: OpenStudy, old: OpenStudy, origin: Provenance, watcher: Wat
     from autokd.evaluation.parts import Parts
     from autokd.evaluation.retime import link_stages
     from autokd.runners.threads import torch_threads
+    from autokd.storage.optuna_private import first_generation
     from autokd.storage.stage_store import StageStore
+    from autokd.strategies.sampling import make_sampler
 
     with writable(study.home):
         link_stages(StageStore(old.home / "stages"), StageStore(study.home / "stages"), _shared(old, study, origin))
-    todo, attrs, failures = origin.waiting(study.ledger), _generation(study.plan), 0
+    # for a genetic sampler what is taken over is its first generation
+    todo, attrs, failures = origin.waiting(study.ledger), first_generation(make_sampler(study.plan, 0)), 0
     parts = Parts.open(study.home)
     try:
         with torch_threads(study.plan.config.resources.cpus_per_trial):
@@ -155,11 +158,3 @@ def _clock(plan: Plan) -> HardwareProfile:
 
     name = clock_profile(plan)
     return next(p for p in plan.profiles if p.name == name)
-
-
-def _generation(plan: Plan) -> dict[str, Any]:
-    """What makes a trial a member of the first generation for Optuna's genetic samplers; empty for others."""
-    from autokd.strategies.sampling import make_sampler
-
-    key = getattr(make_sampler(plan, 0), "_get_generation_key", None)
-    return {key(): 0} if key else {}
