@@ -20,6 +20,7 @@ from torch import nn
 
 from autokd import registry
 from autokd.compression.importance import L1
+from autokd.compression.layers import NORMS
 from autokd.compression.pruning import default_groups
 from autokd.compression.pruning import prune as prune_channels
 from autokd.config.objectives import Objective
@@ -197,7 +198,7 @@ class Narrower:
         inputs, targets = self.samples
         scored = len(inputs) * SAMPLES // (SAMPLES + SETTLING)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = [m for m in model.modules() if isinstance(m, NORMS)]
         usual = [norm.momentum for norm in norms]
         with self.parts.pace(), torch.no_grad():
             for norm in norms:

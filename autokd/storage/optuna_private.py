@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
@@ -30,6 +31,11 @@ def asked_params(frozen: FrozenTrial) -> dict[str, Any]:
 def constraint_attrs(constraints: Mapping[str, float]) -> dict[str, float]:
     """System attributes of a trial that is added finished: its constraints' amounts, above 0 where one is violated."""
     return {f"{CONSTRAINT}{name}": amount for name, amount in constraints.items()}
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value lies in a distribution: within its bounds and on its grid. Publicly only ``suggest`` knows."""
+    return distribution._contains(distribution.to_internal_repr(value))
 
 
 def first_generation(sampler: BaseSampler) -> dict[str, Any]:

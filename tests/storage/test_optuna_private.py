@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import optuna
+from optuna.distributions import IntDistribution
 from optuna.samplers import NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 
-from autokd.storage.optuna_private import asked_params, constraint_attrs, first_generation, live_trial
+from autokd.storage.optuna_private import asked_params, constraint_attrs, contains, first_generation, live_trial
 
 
 def test_a_trial_of_another_process_can_be_told() -> None:
@@ -35,6 +36,11 @@ def test_an_added_trial_has_its_constraints() -> None:
     study.add_trial(added)
     asked, added = study.get_trials()
     assert added.constraints == asked.constraints == {"size": 0.5}
+
+
+def test_a_distribution_knows_its_values() -> None:
+    grid = IntDistribution(0, 8, step=4)
+    assert [x for x in range(-1, 10) if contains(grid, x)] == [0, 4, 8]
 
 
 def test_an_added_trial_is_of_the_first_generation() -> None:
