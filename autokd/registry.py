@@ -15,8 +15,18 @@ from autokd import source
 from autokd.errors import ConfigError, nearest
 
 KINDS = (
-    "families", "data", "teachers", "methods", "schemes", "pruners", "samplers", "runners", "spaces", "profiles",
-)  # fmt: skip
+    "families",
+    "data",
+    "teachers",
+    "methods",
+    "schemes",
+    "pruners",
+    "samplers",
+    "strategies",
+    "runners",
+    "spaces",
+    "profiles",
+)
 FILE_KINDS = ("spaces", "profiles")
 
 
