@@ -11,9 +11,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from autokd import source
 from autokd.errors import ConfigError, nearest
 
-KINDS = ("families", "data", "teachers", "methods", "pruners", "samplers", "runners", "spaces", "profiles")
+KINDS = (
+    "families", "data", "teachers", "methods", "schemes", "pruners", "samplers", "runners", "spaces", "profiles",
+)  # fmt: skip
 FILE_KINDS = ("spaces", "profiles")
 
 
@@ -82,7 +85,9 @@ def _import(kind: str, name: str) -> Any:
     if here not in sys.path:  # a person's own module lies beside the study file
         sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
+        source.sha256_of(module)  # now: a file that is edited later is not what was loaded
+        return found
     except ImportError as error:
         raise ConfigError(
             f"{kind} {name!r} must be importable", str(error), f"Is {module}.py in {os.getcwd()} or installed?"
@@ -92,6 +97,24 @@ def _import(kind: str, name: str) -> Any:
     except Exception as error:  # a person's own module may raise anything while it is imported
         value = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{kind} {name!r} must be importable", value, f"Mend {module}.py.") from error
+
+
+def identity(kind: str, name: str) -> str:
+    """What a registered name, or a person's own ``package.module:factory``, stands for, by content: it enters the keys of results.
+
+    Ours is its name and the ``revision`` that its file states; a test with golden numbers guards that. Anybody else's is the hash
+    of its source: its module, and the modules of the same folder or package that this one imports. Taken when it was loaded, since
+    that is the code that runs.
+
+    Raises:
+        ConfigError: As :func:`load`.
+    """
+    found = load(kind, name)
+    point = _points(kind).get(name)
+    if point is not None and point.value.partition(":")[0].split(".")[0] == "autokd":
+        return f"{name}@{getattr(found, 'revision', 1)}"
+    module = point.module if point is not None else name.partition(":")[0]
+    return f"{name}@{source.sha256_of(module)}"
 
 
 def listing(kind: str) -> list[Registered]:

@@ -21,6 +21,7 @@ ROOMS = (
     "autokd.errors",
     "autokd.protocols",
     "autokd.files",
+    "autokd.source",
     "autokd.registry",
     "autokd.compression",
     "autokd.distillation",

@@ -27,11 +27,13 @@ from autokd.data.dataset_store import open_dataset
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import check, read_receipt
 from autokd.errors import AutokdError, StudyError
-from autokd.evaluation import confirm, work
+from autokd.evaluation import confirm
 from autokd.evaluation import teacher as teaching
+from autokd.evaluation.stages import training
 from autokd.files import file_sha256
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
+from autokd.study.search import after_trial
 from autokd.study.study import Study
 from autokd.study.watcher import Silent
 from autokd.teachers.module import ModuleTeacher
@@ -106,7 +108,7 @@ class Watched(Silent):
         """Search with the calls counted that cost something."""
         counted: list[tuple[Any, str, str, Callable[..., int]]] = [
             (teaching, "fit", "teacher training", lambda *a: 1),
-            (work, "fit", "student training", lambda *a: 1),
+            (training, "fit", "student training", lambda *a: 1),
             (ModuleTeacher, "logits", "samples scored by the teacher", lambda teacher, inputs: len(inputs)),
         ]
         with pytest.MonkeyPatch.context() as patch:
@@ -573,7 +575,7 @@ def test_a_study_is_bounded_by_max_gb(tmp_path: Path) -> None:
     changed = {"storage": {"max_gb": 1e-6}, "runner": "inline"}
     study = Study.create(make_plan(from_dict(STUDY | changed | {"name": "small"})), f"sqlite:///{tmp_path}/l.db")
     old = put(StageStore(study.home / "stages"), "old", 5000, 4000)
-    study._after_trial(Silent(), 19, record_like())
+    after_trial(study, Silent(), 19, record_like())
     assert not old.exists()
 
 

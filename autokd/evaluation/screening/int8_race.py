@@ -116,7 +116,7 @@ class Int8Race:
             limited and not (clear or judge.whole) and len(near) > 1
         ):  # timed for the limits alone, too roughly to choose by
             files = [judge.folder / f"{plan}.onnx" for plan in near]
-            found = dict(zip(near, compare(judge.parts.meter, files, profile=self.clock.name), strict=True))
+            found = dict(zip(near, compare(judge.bench.meter, files, profile=self.clock.name), strict=True))
         most = min(found.values()) * TIE
         best = min((plan for plan, ms in found.items() if ms <= most), key=lambda p: len(self.file(p)))
         return best, self.timings[best]
@@ -128,7 +128,7 @@ class Int8Race:
 
     @contextlib.contextmanager
     def _quantizing(self) -> Iterator[None]:
-        with self.verdict.parts.pace():
+        with self.verdict.bench.pace():
             try:
                 yield
             except Exception as error:  # the quantizer raises whatever comes

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from autokd.distillation.arguments import smoothing
+from autokd.distillation.knowledge.knowledge import Knowledge
+from autokd.distillation.taps import Batch, Taps
 
 
-class NoTeacher:
+class Labels(Knowledge):
     """Cross-entropy on the labels; the baseline of every distillation method.
 
     ``loss = -sum_k q_k log p_k``, averaged over the batch, where ``p`` is the softmax of the student's logits and
@@ -26,15 +26,15 @@ class NoTeacher:
         ConfigError: A number outside its range.
     """
 
+    teacher = frozenset()
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.needs: frozenset[str] = frozenset()
+        super().__init__()
         self.label_smoothing = smoothing(label_smoothing)
 
-    def loss(
-        self, student: Mapping[str, torch.Tensor], teacher: Mapping[str, torch.Tensor], targets: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> Tensor:
         """Scalar loss of logits ``(B, classes)`` and targets ``(B,) int64``; ``teacher`` is not read."""
-        return F.cross_entropy(student["logits"], targets, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(student["logits"], batch.targets, label_smoothing=self.label_smoothing)
 
     def __repr__(self) -> str:
-        return f"NoTeacher(label_smoothing={self.label_smoothing})"
+        return f"Labels(label_smoothing={self.label_smoothing})"

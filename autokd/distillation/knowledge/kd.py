@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from autokd.distillation.arguments import fraction, number, smoothing
+from autokd.distillation.knowledge.knowledge import Knowledge
+from autokd.distillation.taps import Batch, Taps
 
 
-class KD:
+class KD(Knowledge):
     """Knowledge distillation by soft targets (Hinton, Vinyals & Dean 2015).
 
     ``loss = (1 - alpha) * CE(y, p(s)) + alpha * T^2 * KL(p(t / T) || p(s / T))``, averaged over the batch, where
@@ -31,17 +31,15 @@ class KD:
     """
 
     def __init__(self, alpha: float = 0.9, temperature: float = 4.0, label_smoothing: float = 0.0) -> None:
-        self.needs: frozenset[str] = frozenset({"logits"})
+        super().__init__()
         self.alpha = fraction("alpha", alpha)
         self.temperature = number("temperature", temperature, "temperature > 0", lambda v: v > 0)
         self.label_smoothing = smoothing(label_smoothing)
 
-    def loss(
-        self, student: Mapping[str, torch.Tensor], teacher: Mapping[str, torch.Tensor], targets: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, student: Taps, teacher: Taps, batch: Batch) -> Tensor:
         """Scalar loss of logits ``(B, classes)`` and targets ``(B,) int64``; gradient flows to the student only."""
         logits, wanted = student["logits"], teacher["logits"].detach()
-        hard = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        hard = F.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
         soft = F.kl_div(
             F.log_softmax(logits / self.temperature, dim=1),
             F.log_softmax(wanted / self.temperature, dim=1),
