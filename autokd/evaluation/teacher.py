@@ -27,8 +27,7 @@ from autokd.students.build import build_module, family_key
 from autokd.students.raw_input import RawInput
 
 VERSION = 1
-"""Part of a trained teacher's key: raised when the trainer yields another one. Not the stages' version: when theirs changes, a
-study that goes on must keep its teacher."""
+"""Part of a trained teacher's key: raised when the trainer yields another one."""
 
 
 def obtain_teacher(
