@@ -25,6 +25,7 @@ from autokd.testing.families import check_family
 from autokd.testing.importance import check_importance
 from autokd.testing.methods import check_method
 from autokd.testing.samplers import check_sampler
+from autokd.testing.schemes import check_scheme
 from autokd.testing.sources import check_source
 from autokd.testing.teachers import check_teacher
 
@@ -122,8 +123,21 @@ class Halfway:
 
     def loss(self, student, teacher, targets):
         USED.add("methods")
-        soft = F.cross_entropy(student["logits"], teacher["logits"].softmax(1))
+        soft = F.cross_entropy(student["logits"], teacher["logits"].detach().softmax(1))
         return self.share * soft + (1 - self.share) * F.cross_entropy(student["logits"], targets)
+''',
+    "twice.py": '''
+from autokd.distillation.schemes import Scheme
+from stranger import USED
+
+
+class Twice(Scheme):
+    """Offline, but each batch is gone over twice."""
+
+    def step(self, nets, knowledge, batch, ask):
+        USED.add("schemes")
+        for _ in range(2):
+            yield "student", knowledge(nets["student"](batch.inputs, knowledge.student), batch.teacher, batch)
 ''',
     "largest.py": '''
 from stranger import USED
@@ -180,6 +194,7 @@ POINTS = {
     "data": "bars = stranger.pictures:bars",
     "teachers": "rule = stranger.rule:load",
     "methods": "halfway = stranger.halfway:Halfway",
+    "schemes": "twice = stranger.twice:Twice",
     "pruners": "largest = stranger.largest:Largest",
     "samplers": "population = stranger.population:small",
     "runners": "counted = stranger.runner:Counted",
@@ -199,7 +214,7 @@ STUDY: dict[str, Any] = {
     "concurrency": 1,
     "budget": {"trials": 2},
     "training": {"epochs": 2, "batch_size": 32, "augment": "none", "views": 1},
-    "distillation": {"method": "halfway"},
+    "distillation": {"method": "halfway", "scheme": "twice"},
     "resources": {"device": "cpu"},
 }
 
@@ -224,6 +239,7 @@ CONTRACTS: dict[str, Callable[[Path], object]] = {
     "data": lambda folder: check_source(registry.load("data", "bars")),
     "teachers": _teacher,
     "methods": lambda folder: check_method(registry.load("methods", "halfway")),
+    "schemes": lambda folder: check_scheme(registry.load("schemes", "twice")),
     "pruners": lambda folder: check_importance(registry.load("pruners", "largest")),
     "samplers": lambda folder: check_sampler(registry.load("samplers", "population")),
     "runners": _runner,
@@ -288,4 +304,4 @@ def test_a_search_runs_on_nothing_else(stranger: Path, tmp_path: Path) -> None:
     assert exported.code == 0, exported.stderr
     receipt = json.loads((tmp_path / "student.receipt.json").read_text())
     assert receipt["file"]["classes"] == ["level", "upright"]
-    assert receipt["search"]["config"]["distillation"]["method"] == "halfway"
+    assert receipt["search"]["config"]["distillation"] == {"method": "halfway", "scheme": "twice"}
