@@ -19,7 +19,19 @@ from autokd.study.search import search_plan
 from autokd.study.study import Study
 from autokd.study.watcher import Watcher
 
-SHOWN = ("methods", "samplers", "spaces", "profiles", "families", "teachers", "data", "studies", "pruners", "runners")
+SHOWN = (
+    "methods",
+    "samplers",
+    "spaces",
+    "profiles",
+    "families",
+    "teachers",
+    "data",
+    "studies",
+    "pruners",
+    "runners",
+    "devices",
+)
 
 
 def search(

@@ -13,7 +13,7 @@ from typing import Any
 
 from autokd.errors import ConfigError, nearest
 
-KINDS = ("families", "data", "teachers", "methods", "pruners", "samplers", "runners", "spaces", "profiles")
+KINDS = ("families", "data", "teachers", "methods", "pruners", "samplers", "runners", "spaces", "profiles", "devices")
 FILE_KINDS = ("spaces", "profiles")
 
 
@@ -62,11 +62,15 @@ def load(kind: str, name: str) -> Any:
     """The implementation behind a registered name or a ``package.module:factory``.
 
     Raises:
-        ConfigError: Unknown name (the nearest is offered), or a module or attribute that cannot be imported.
+        ConfigError: Unknown name (the nearest is offered), or a package, module or attribute that cannot be imported.
     """
     point = _points(kind).get(name)
     if point is not None:
-        return point.load()
+        try:
+            return point.load()
+        except ImportError as error:
+            mend = "Install the package that it needs, or choose another one; `autokd doctor` says what is here."
+            raise ConfigError(f"{kind} {name!r} must be importable here", str(error), mend) from error
     if ":" in name and not name.startswith(("optuna:", "nni:")):
         return _import(kind, name)
     raise ConfigError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from autokd.compression.quantization import quantize as quantize_file
+from autokd.effort import QUICK
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.work import Params, _cut, _export, comparison, ratios
@@ -42,7 +43,7 @@ def exported_costs(
         quantized = folder / "untrained.int8.onnx"
         quantize_file(file, parts.calibration[:8], quantized, comparison(parts))
         file = quantized
-    found = file_costs(file, profiles, parts.meter, quick=True)
+    found = file_costs(file, profiles, parts.meter, QUICK)
     for left_over in folder.glob("*.onnx"):
         left_over.unlink()  # only the numbers are wanted
     return found

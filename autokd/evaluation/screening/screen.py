@@ -18,14 +18,16 @@ from typing import Any
 from torch import nn
 
 from autokd.compression.fold import absorbs_identity
+from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.compression.pruning import default_groups, shares, width_left
 from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
 from autokd.deployment.sketch import CannotSketch, Sketch, sketch
+from autokd.effort import QUICK
 from autokd.evaluation.costs import static_costs, timed_costs
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.screening.exported import exported_costs
-from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN, Int8Race
+from autokd.evaluation.screening.int8_race import Int8Race
 from autokd.evaluation.screening.verdict import Verdict
 from autokd.evaluation.work import Params, clock_profile, ratios
 from autokd.hardware.profile import HardwareProfile
@@ -240,7 +242,7 @@ class Screening:
             self.verdict.clearly(True, brief) or self.verdict.clearly(False, brief)
         )
         if self.quick or near or (remembers and not self.verdict.clearly(False, brief)):
-            timed = self.verdict.parts.meter.measure(file, profile.name, quick=True)
+            timed = self.verdict.parts.meter.measure(file, profile.name, QUICK)
             return timed_costs(timed, profile, timing="quick", **extra)
         return [
             Measurement(brief.metric, brief.value, brief.unit, brief.profile, brief.spread, {**brief.extra, **extra})
