@@ -69,7 +69,10 @@ def load(kind: str, name: str) -> Any:
         try:
             return point.load()
         except ImportError as error:
-            mend = "Install the package that it needs, or choose another one; `autokd doctor` says what is here."
+            needed = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+            others = ", ".join(other for other in names(kind) if other != name)
+            mend = f"`pip install {needed}`" if needed else "Mend its package"
+            mend += f", or take one of {others}." if others else "."
             raise ConfigError(f"{kind} {name!r} must be importable here", str(error), mend) from error
     if ":" in name and not name.startswith(("optuna:", "nni:")):
         return _import(kind, name)

@@ -22,7 +22,7 @@ from autokd.hardware.profile import HardwareProfile
 from autokd.hardware.request import timing_request
 
 FEATURES = 64
-TIMED = {
+TIMED: dict[str, type] = {
     "p50_ms": float,
     "p90_ms": float,
     "spread": float,
@@ -134,7 +134,7 @@ def _check_timing(device: Device, file: Path) -> None:
     _hold("error" not in reply, f"a file must be timed, but got {reply.get('error')}")
     _hold(reply.get("id") == str(file), f"a reply must carry its request's id, but got {reply.get('id')}")
     for key, kind in TIMED.items():
-        value = reply.get(key)
+        value: Any = reply.get(key)
         fits = isinstance(value, kind) and 0 <= value < float("inf")
         _hold(fits, f"{key} must be a finite {kind.__name__} of at least 0, but got {value!r}")
     _hold(

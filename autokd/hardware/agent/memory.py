@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CLEAR = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
 
 
 def resets_peak() -> bool:
@@ -31,7 +32,7 @@ def reset_peak() -> int:
 
 def peak_bytes() -> int:
     """The resident peak of this process, in bytes."""
-    if resets_peak():
+    if STATUS.exists():  # getrusage would count what its parent held when it was started
         return status_bytes("VmHWM")
     if sys.platform == "win32":
         return working_set_bytes()
@@ -41,11 +42,11 @@ def peak_bytes() -> int:
 
 
 def status_bytes(field: str) -> int:
-    """A field of ``/proc/self/status``, which counts in KiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    """A field of the status, which counts in KiB."""
+    for line in STATUS.read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
-    raise OSError(f"no {field} in /proc/self/status")
+    raise OSError(f"no {field} in {STATUS}")
 
 
 def working_set_bytes() -> int:
