@@ -15,8 +15,9 @@ from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.config.study_file import EDITABLE, BudgetConfig
-from autokd.config.until import Until, span_words
+from autokd.config.until import Until
 from autokd.errors import ConfigError
+from autokd.formatting import span_words
 from autokd.storage.results import REFERENCE_KEY
 from autokd.strategies import driver as driver_module
 from autokd.strategies.driver import Driver

@@ -17,6 +17,7 @@ import pytest
 
 from autokd.config.objectives import Objective
 from autokd.dashboard.analysis import selection, texts
+from autokd.dashboard.commands import hand_over
 from autokd.dashboard.components import limits
 from autokd.errors import StudyError
 from autokd.files import file_sha256
@@ -82,14 +83,14 @@ def test_the_chosen_student_is_the_measured_file_and_runs(make: Make, open_page:
     app = open_page()
     app.select_slider(key="limit digits latency_ms@cpu_1_thread").set_value(0.03).run()
     member = next(m for m in study.members() if m.number == 2)
-    found = texts.download(study, member)
+    found = hand_over.download(study, member)
     assert found.name == "digits-2.onnx" and found.receipt_name == "digits-2.receipt.json"
     assert found.model == Path(str(member.artifact)).read_bytes()
     receipt = json.loads(found.receipt)
     assert receipt["trial"] == 2 and receipt["file"]["sha256"] == member.record.artifact_sha256
     (tmp_path / found.name).write_bytes(found.model)
     code = app.code[0].value
-    assert code == texts.snippet(found)
+    assert code == hand_over.snippet(found)
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     session = onnxruntime.InferenceSession(found.model, providers=["CPUExecutionProvider"])
     scores = session.run(None, {"input": np.zeros((1, 1, 8, 8), np.float32)})[0]
@@ -121,7 +122,7 @@ def test_a_ledger_cannot_make_a_foreign_folder_its_own(make: Make, open_page: Op
     for member in study.members():
         member = dataclasses.replace(member, artifact=str(home / "trials" / f"{member.number:05d}" / "student.onnx"))
         with pytest.raises(StudyError, match="must be a file of its study"):
-            texts.download(study, member)
+            hand_over.download(study, member)
 
 
 def test_a_file_outside_the_study_is_not_handed_out(make: Make, open_page: Open, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from autokd.dashboard.analysis.progress import Spent
 from autokd.figures import front_history, hypervolume_figure, newest_figure, outcomes_figure, search_seconds
 from autokd.figures.history import improvements
 from autokd.files import write_json
+from autokd.formatting import span
 from autokd.pareto import hypervolume, non_dominated
 from autokd.storage.ledger import CONFIG_KEY, STATE_KEY
 from autokd.storage.reader import Running
@@ -213,7 +214,7 @@ def test_running_trials_without_a_word_are_starting(tmp_path: Path) -> None:
     ("seconds", "text"), [(0.3, "0.3 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h"), (216000, "2.5 days")]
 )
 def test_a_time_for_people(seconds: float, text: str) -> None:
-    assert progress.span(seconds) == text
+    assert span(seconds) == text
 
 
 # ------------------------------------------------------------------------------------------------------------ history
