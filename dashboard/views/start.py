@@ -116,8 +116,8 @@ def _wrong(checked: Checked) -> None:
     """Law, value and mend of the first error."""
     error = checked.error
     assert error is not None
-    place = f"{checked.place}: " if checked.place else ""
-    lines = [f"**{plain(place)}{plain(error.law)}**"]
+    law = f"{checked.place}: {error.law}" if checked.place else error.law
+    lines = [f"**{plain(law)}**"]
     if error.value is not None:
         lines.append(f"Found: {plain(error.value)}")
     if error.mend:
