@@ -186,7 +186,8 @@ def int8_of(
 def screens(arguments: argparse.Namespace, folder: Path) -> list[str]:
     """The first two tables."""
     short, long = Clock(), Clock()
-    found, int8 = [], []
+    found: list[Any] = []
+    int8: list[tuple[float, float, float, list[float]]] = []
     for space in SPACES:
         with opened(arguments.data, space, folder) as parts:
             params = draw(parts.plan.space, arguments.candidates // len(SPACES), 0)

@@ -30,7 +30,8 @@ from autokd.errors import HardwareError, StorageError
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
 from autokd.runners.ray_scheduler import LedgerScheduler
-from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSearcher
+from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, LedgerSearcher
+from autokd.storage.attributes import RECORD_KEY
 from autokd.strategies.driver import Driver
 from autokd.trial import Outcome
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from autokd.runners.ray_searcher import RECORD_KEY, LedgerSearcher
+from autokd.runners.ray_searcher import LedgerSearcher
+from autokd.storage.attributes import RECORD_KEY
 from autokd.strategies.halving import FIRST, Curve, Halving
 from autokd.trial import TrialRecord
 
