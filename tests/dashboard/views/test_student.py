@@ -164,7 +164,7 @@ def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
 
 def test_what_was_confirmed_stands_beside_validation(make: Make, open_page: Open) -> None:
     study = make()
-    study.ledger.set_attr("autokd:confirmed", {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
+    study.ledger.set_attr(CONFIRMED_KEY, {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
     app = open_page("student")
     app.selectbox(key=trials_of(app)["key"]).set_value(0).run()
     facts = next(d.value for d in app.dataframe if "measurement" in d.value.columns)
