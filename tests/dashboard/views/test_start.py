@@ -200,7 +200,7 @@ def test_pure_helpers(tmp_path: Path) -> None:
     goals = ["maximize accuracy", "minimize latency_ms@old"]
     assert moved_objectives(goals, ["old"], ["folder/new.yaml"]) == ["maximize accuracy", "minimize latency_ms@new"]
     assert moved_objectives(goals, ["old"], []) == goals
-    assert check(study_template()).line is None
+    assert check(study_template()).place == ""
 
 
 # ------------------------------------------------------------------------------------------------------------ real runs
