@@ -26,6 +26,7 @@ SHOWN = (
     "spaces",
     "profiles",
     "families",
+    "modalities",
     "teachers",
     "data",
     "studies",

@@ -15,7 +15,7 @@ from autokd import source
 from autokd.errors import ConfigError, nearest
 
 KINDS = (
-    "families", "data", "teachers", "methods", "schemes", "pruners", "samplers", "runners", "spaces", "profiles",
+    "families", "modalities", "data", "teachers", "methods", "schemes", "pruners", "samplers", "runners", "spaces", "profiles",
 )  # fmt: skip
 FILE_KINDS = ("spaces", "profiles")
 

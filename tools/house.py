@@ -23,6 +23,7 @@ ROOMS = (
     "autokd.files",
     "autokd.source",
     "autokd.registry",
+    "autokd.modalities",
     "autokd.compression",
     "autokd.distillation",
     "autokd.students",

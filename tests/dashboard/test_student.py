@@ -31,6 +31,7 @@ from autokd.figures import (
     stages_figure,
 )
 from autokd.files import read_json
+from autokd.modalities.image import Image
 from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
 from autokd.study.opened import FACTS_KEY
 from autokd.study.study import Study
@@ -50,8 +51,8 @@ def dataset(classes: tuple[str, ...] = CLASSES, kind: str = "image") -> Dataset:
     else:
         inputs = np.stack([rng.normal(size=60), rng.integers(0, 3, 60)], axis=1).astype(np.float32)
         spec = InputSpec(
-            "tabular", (2,), "float32", (0.0, 0.0), (1.0, 1.0), cardinalities=(0, 2), features=("age", "job"),
-            categories=((), ("cook", "judge")),
+            "tabular", (2,), "float32", (0.0, 0.0), (1.0, 1.0),
+            facts={"cardinalities": (0, 2), "features": ("age", "job"), "categories": ((), ("cook", "judge"))},
         )  # fmt: skip
     index = np.arange(60)
     splits = Splits(index[:10], index[20:], index[10:15], index[15:20])
@@ -292,7 +293,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 def test_a_colour_photograph_is_made_smaller_and_keeps_its_channels(tmp_path: Path) -> None:
     spec = InputSpec("image", (3, 600, 400), "uint8", (0.0,) * 3, (1.0,) * 3, 0.0, 255.0)
     data = replace(dataset(), inputs=np.full((60, 3, 600, 400), 7, np.uint8), spec=spec)
-    shown = evidence.picture(data, 0)
+    (shown,) = Image().show(data.inputs, data.spec, np.array([0]), evidence.SIDE).pictures
     assert shown.shape == (200, 134, 3) and set(np.unique(shown)) == {7}
 
 
