@@ -14,25 +14,13 @@ from autokd.config.load import from_dict, from_yaml
 from autokd.config.plan import Plan, make_plan
 from autokd.config.study_file import StudyConfig
 from autokd.errors import ConfigError, StudyError, nearest
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import list_studies, storage_url
 from autokd.study.search import search_plan
 from autokd.study.study import Study
 from autokd.study.watcher import Watcher
 
-SHOWN = (
-    "methods",
-    "schemes",
-    "samplers",
-    "spaces",
-    "profiles",
-    "families",
-    "modalities",
-    "teachers",
-    "data",
-    "studies",
-    "pruners",
-    "runners",
-)
+SHOWN = (*registry.KINDS, "studies")
 
 
 def search(
@@ -147,7 +135,7 @@ def verify_file(file: Path, name: str, storage: str | None) -> dict[str, Any]:
     study = Study.open(name, storage)
     digest = file_sha256(file)
     twin = next((m for m in study.members() if m.record.artifact_sha256 == digest), None)
-    facts = study.ledger.attr("autokd:facts")
+    facts = study.ledger.attr(FACTS_KEY)
     if facts is None:
         raise StudyError("the study must have been prepared", name, "Run `autokd resume`.")
     dataset = open_dataset(Path(facts["data"]["folder"]))

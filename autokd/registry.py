@@ -15,8 +15,19 @@ from autokd import source
 from autokd.errors import ConfigError, nearest
 
 KINDS = (
-    "families", "modalities", "data", "teachers", "methods", "schemes", "pruners", "samplers", "runners", "spaces", "profiles",
-)  # fmt: skip
+    "families",
+    "modalities",
+    "data",
+    "teachers",
+    "methods",
+    "schemes",
+    "pruners",
+    "samplers",
+    "strategies",
+    "runners",
+    "spaces",
+    "profiles",
+)
 FILE_KINDS = ("spaces", "profiles")
 
 

@@ -10,10 +10,6 @@ from typing import Any
 
 ParamValue = str | int | float | bool
 
-RECORD_KEY = "autokd:record"
-"""Name of the one user attribute that holds a trial's JSON record."""
-RUNG_KEY = "autokd:rung"
-"""Attribute of a trial that is a step of a ladder: the rung, in plain values."""
 RETIMED = "retimed"
 """Note of a trial whose student was trained by another study and only timed here."""
 CONTINUES = "continues"

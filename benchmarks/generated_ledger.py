@@ -13,10 +13,9 @@ import optuna
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
-from autokd.storage.ledger import STATE_KEY
-from autokd.study.opened import FACTS_KEY
+from autokd.storage.attributes import FACTS_KEY, RECORD_KEY, REFERENCE_KEY, STATE_KEY
 from autokd.study.study import Study
-from autokd.trial import RECORD_KEY, Measurement, Outcome, StageRecord, TrialRecord, Violation
+from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation
 
 PROFILE = "cpu_1_thread"
 DRAWN = 2000
@@ -39,7 +38,7 @@ def generate(folder: Path, trials: int, name: str = "generated", seed: int = 0) 
     teacher = [Measurement("accuracy", 0.93, "ratio"), Measurement("latency_ms", 0.164, "ms", PROFILE, 0.01)]
     facts = {"name": "resnet", "fingerprint": "t", "measurements": [asdict(m) for m in teacher]}
     study.ledger.set_attr(FACTS_KEY, {"teacher": facts, "data": {"fingerprint": "d"}})
-    study.ledger.set_attr("autokd:reference_point", [0.1, 0.164])
+    study.ledger.set_attr(REFERENCE_KEY, [0.1, 0.164])
     study.ledger.set_attr(STATE_KEY, f"finished: {trials} trials")
     asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     drawn = [study.plan.space.suggest(asked.ask()) for _ in range(min(trials, DRAWN))]

@@ -39,8 +39,8 @@ from autokd.evaluation.parts import CLOCKS
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.hardware.turnstile import Quiet
+from autokd.storage.attributes import CONFIRMED_KEY, WALL_KEY
 from autokd.storage.ledger import record_of
-from autokd.storage.results import CONFIRMED_KEY
 from autokd.storage.summaries import overview
 from autokd.study.search import search_plan
 from autokd.study.study import Study
@@ -234,7 +234,7 @@ def run_of(study: Study, budget: float) -> Run:
             accuracy, latency = record.value("accuracy"), record.value(LATENCY)
             student = Student(record.cpu_s, accuracy, latency, test.get("accuracy"), test.get(LATENCY), trial.number)
         found.append(student)
-    return Run(tuple(found), budget, float(study.ledger.attr("autokd:wall_s", 0.0)))
+    return Run(tuple(found), budget, float(study.ledger.attr(WALL_KEY, 0.0)))
 
 
 def confirm_fronts(study: Study, budget: float) -> None:

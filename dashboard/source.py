@@ -18,13 +18,13 @@ from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.errors import UserError
 from autokd.pareto import non_dominated
-from autokd.storage.heartbeat import BEAT_S, DRIVER_KEY, driver_alive
-from autokd.storage.ledger import CONFIG_KEY, sqlite_file, storage_errors, storage_url
+from autokd.storage.attributes import CONFIG_KEY, DRIVER_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
+from autokd.storage.heartbeat import BEAT_S, driver_alive
+from autokd.storage.ledger import sqlite_file, storage_errors, storage_url
 from autokd.storage.lineage import Lineage
 from autokd.storage.reader import Made, Seen, TrialReader
-from autokd.storage.results import REFERENCE_KEY, Member, objectives_on
+from autokd.storage.results import Member, objectives_on
 from autokd.storage.summaries import LIVE, StudySummary, overview
-from autokd.study.opened import FACTS_KEY
 from autokd.study.study import Study
 
 MOST_OPEN = 16
@@ -125,13 +125,13 @@ class View:
     @property
     def state(self) -> str:
         """As :attr:`autokd.study.Study.state`: ``searching``, ``finished: ..``, ``interrupted`` ..."""
-        stated = str(self.reader.attrs.get("autokd:state"))
+        stated = str(self.reader.attrs.get(STATE_KEY))
         return stated if self.live or stated not in LIVE else "interrupted"
 
     @property
     def live(self) -> bool:
         """Whether a driver is at work on it."""
-        return str(self.reader.attrs.get("autokd:state")) in LIVE and driver_alive(self.driver)
+        return str(self.reader.attrs.get(STATE_KEY)) in LIVE and driver_alive(self.driver)
 
     @property
     def driver(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class View:
     def silent(self) -> bool:
         """The state says that it runs, but nobody has said so lately: it was killed."""
         beat = float(self.driver.get("beat", 0))
-        return str(self.reader.attrs.get("autokd:state")) in LIVE and time.time() - beat > 6 * BEAT_S
+        return str(self.reader.attrs.get(STATE_KEY)) in LIVE and time.time() - beat > 6 * BEAT_S
 
     # ------------------------------------------------------------------------------------------ the chosen student
 

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-CLASSES = ("autokd.study.study:Study",)
+CLASSES = (
+    "autokd.study.study:Study",
+    "autokd.distillation.knowledge.knowledge:Knowledge",
+    "autokd.distillation.schemes.scheme:Scheme",
+)
 """Where a person meets a class first: its docstring shows how it is used."""
 
 

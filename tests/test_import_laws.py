@@ -12,6 +12,7 @@ from house import House
 
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
+from autokd.storage.attributes import REFERENCE_KEY
 from autokd.storage.ledger import Ledger
 from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord
@@ -108,7 +109,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Measurement("accuracy", 0.9, "ratio", spread=0.02),
         Measurement("latency_ms", 0.02, "ms", "cpu_1_thread", 0.01),
     )
-    study.ledger.set_attr("autokd:reference_point", [0.1, 1.0])
+    study.ledger.set_attr(REFERENCE_KEY, [0.1, 1.0])
     ledger: Ledger = study.ledger
     ledger.add(TrialRecord(Outcome.MEASURED, {"stem_width": 8}, measured), plan)
     return folder

@@ -14,6 +14,7 @@ from support import Ran, tiny
 from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
+from autokd.storage.attributes import REFERENCE_KEY
 from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, grouped
 from autokd.storage.reader import TrialReader
 from autokd.strategies.driver import Driver
@@ -92,7 +93,7 @@ def record(number: int, rung: Rung | None, parent: int | None = None) -> TrialRe
 def ladder(tmp_path: Path) -> Study:
     plan = make_plan(from_dict(tiny(search__strategy="ladder", space="mobilenet_28")))
     study = Study.create(plan, f"sqlite:///{tmp_path}/autokd.db")
-    study.ledger.set_attr("autokd:reference_point", [0.1, 0.2])
+    study.ledger.set_attr(REFERENCE_KEY, [0.1, 0.2])
     records = [record(n, rung) for n, rung in enumerate(RUNGS)]
     for made in [*records, record(7, None, 4)]:
         values = [made.value("accuracy"), made.value(LATENCY)]
@@ -148,7 +149,7 @@ def test_a_study_without_ladders_is_told_as_before(finished: Path, run_cli: Call
 def test_the_progress_line_names_the_rung(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = make_plan(from_dict(tiny(search__strategy="ladder", space="mobilenet_28", budget__trials=20)))
     study = Study.create(plan, f"sqlite:///{tmp_path}/autokd.db")
-    study.ledger.set_attr("autokd:reference_point", [0.1, 0.2])
+    study.ledger.set_attr(REFERENCE_KEY, [0.1, 0.2])
     driver, bar = Driver(study.ledger, plan, study.home), Bar()
     bar.LINE_S = 0.0
     bar.begin(driver, study.hypervolume)

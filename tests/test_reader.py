@@ -14,7 +14,7 @@ import sqlalchemy
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.errors import StorageError, StudyError
-from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.attributes import DRIVER_KEY, RECORD_KEY, STATE_KEY
 from autokd.storage.reader import TrialReader
 from autokd.storage.summaries import overview
 from autokd.study.study import Study
@@ -111,7 +111,7 @@ def test_two_studies_in_a_ledger_are_kept_apart(tmp_path: Path) -> None:
 def test_a_damaged_record_and_a_foreign_trial_are_rows_without_an_outcome(tmp_path: Path) -> None:
     study = create(tmp_path)
     trial = study.optuna_study.ask()
-    trial.set_user_attr("autokd:record", "{half")
+    trial.set_user_attr(RECORD_KEY, "{half")
     study.optuna_study.tell(trial, [0.1, 0.2])
     study.optuna_study.add_trial(optuna.trial.create_trial(values=[0.2, 0.3]))
     reader = TrialReader(study.ledger.url, "read")
@@ -163,9 +163,9 @@ def test_an_overview_of_a_ledger(tmp_path: Path) -> None:
     for k in range(3):
         finish(one, measured(k))
     finish(one, TrialRecord(Outcome.FAILED))
-    two.ledger.set_attr("autokd:state", "searching")
+    two.ledger.set_attr(STATE_KEY, "searching")
     two.ledger.set_attr(DRIVER_KEY, {"beat": time.time()})
-    one.ledger.set_attr("autokd:state", "finished: enough")
+    one.ledger.set_attr(STATE_KEY, "finished: enough")
     optuna.create_study(storage=one.ledger.url, study_name="a stranger's")
     newest, oldest = overview(one.ledger.url)
     assert (newest.name, newest.state, newest.live, newest.has_front) == ("two", "searching", True, False)
@@ -208,7 +208,7 @@ def test_an_error_while_reading_loses_nothing(tmp_path: Path, monkeypatch: pytes
 def test_a_record_of_another_make_is_a_row_without_an_outcome(tmp_path: Path) -> None:
     study = create(tmp_path)
     trial = study.optuna_study.ask()
-    trial.set_user_attr("autokd:record", '{"outcome": "measured", "stages": [{"stage": "build"}]}')
+    trial.set_user_attr(RECORD_KEY, '{"outcome": "measured", "stages": [{"stage": "build"}]}')
     study.optuna_study.tell(trial, [0.1, 0.2])
     finish(study, measured(1))
     frame = TrialReader(study.ledger.url, "read").frame

@@ -19,6 +19,7 @@ from autokd.evaluation.retime import link_stages
 from autokd.files import file_sha256
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import Ledger, record_of
 from autokd.storage.stage_store import StageStore
 from autokd.study import warm_start
@@ -142,7 +143,7 @@ def test_latencies_are_what_timing_by_hand_gives(folder: Path, moved: tuple[Stud
 def test_front_reference_and_volume_are_the_new_devices(folder: Path, moved: tuple[Study, Ran]) -> None:
     new = moved[0]
     assert [str(o) for o in new.plan.objectives] == ["maximize accuracy", "minimize latency_ms@batch_64"]
-    teacher = {m["metric"]: m["value"] for m in new.ledger.attr("autokd:facts")["teacher"]["measurements"]}
+    teacher = {m["metric"]: m["value"] for m in new.ledger.attr(FACTS_KEY)["teacher"]["measurements"]}
     reference, old = new.reference_point, opened(folder).reference_point
     assert reference is not None and old is not None
     assert reference[0] == old[0] and reference[1] == teacher["latency_ms"] > 1.5 * old[1]
@@ -284,7 +285,7 @@ def test_gc_of_the_old_study_takes_nothing_from_the_new_one(folder: Path, copied
     assert ran.code == 0, ran.stderr
     assert file_sha256(folder / "kept.onnx") == chosen.record.artifact_sha256
     receipt = json.loads((folder / "kept.receipt.json").read_text())
-    assert receipt["data_sha256"] == opened(folder).ledger.attr("autokd:facts")["data"]["fingerprint"]
+    assert receipt["data_sha256"] == opened(folder).ledger.attr(FACTS_KEY)["data"]["fingerprint"]
 
 
 def test_a_changed_file_is_refused(folder: Path, copied: Callable[[str], Study]) -> None:
@@ -331,7 +332,7 @@ def test_bad_wishes_get_one_clear_error(folder: Path, moved: tuple[Study, Ran], 
 def test_other_data_are_refused(folder: Path) -> None:
     """The same configuration, but the files behind it changed."""
     url = f"sqlite:///{folder / 'autokd.db'}"
-    now = opened(folder).ledger.attr("autokd:facts")["data"]["fingerprint"]
+    now = opened(folder).ledger.attr(FACTS_KEY)["data"]["fingerprint"]
     warm_start.check_data("tiny", url, now)
     with pytest.raises(StudyError, match="data must be those of study tiny"):
         warm_start.check_data("tiny", url, "0" * 64)
@@ -399,7 +400,7 @@ def test_other_objectives_are_measured_where_they_are_missing(folder: Path) -> N
 def _validation(study: Study) -> tuple[np.ndarray, np.ndarray]:
     from autokd.data.dataset_store import open_dataset
 
-    data = open_dataset(Path(study.ledger.attr("autokd:facts")["data"]["folder"]))
+    data = open_dataset(Path(study.ledger.attr(FACTS_KEY)["data"]["folder"]))
     index = data.splits.validation
     return np.asarray(data.targets)[index], np.asarray(data.inputs[index])
 

@@ -17,7 +17,8 @@ from autokd.evaluation.prepare import recipes
 from autokd.evaluation.stages.distill import TrainOn
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
-from autokd.strategies.driver import REJECTIONS_PER_TRIAL, Driver
+from autokd.strategies.budget import REJECTIONS_PER_TRIAL
+from autokd.strategies.driver import Driver
 from autokd.strategies.job import counts
 from autokd.study.study import Study
 from autokd.trial import Outcome, TrialRecord

@@ -25,6 +25,7 @@ from autokd.testing.families import check_family
 from autokd.testing.importance import check_importance
 from autokd.testing.methods import check_method
 from autokd.testing.samplers import check_sampler
+from autokd.testing.schemes import check_scheme
 from autokd.testing.sources import check_source
 from autokd.testing.teachers import check_teacher
 
@@ -125,6 +126,31 @@ class Halfway:
         soft = F.cross_entropy(student["logits"], teacher["logits"].softmax(1))
         return self.share * soft + (1 - self.share) * F.cross_entropy(student["logits"], targets)
 ''',
+    "twice.py": '''
+from autokd.distillation.schemes import Scheme
+from stranger import USED
+
+
+class Twice(Scheme):
+    """Every batch teaches twice."""
+
+    def step(self, nets, knowledge, batch, ask):
+        USED.add("schemes")
+        for _ in range(2):
+            yield "student", knowledge(nets["student"](batch.inputs, knowledge.student), batch.teacher, batch)
+''',
+    "plain.py": '''
+from autokd.strategies.independent import Independent
+from stranger import USED
+
+
+class Plain(Independent):
+    """Each candidate by itself, and says that it was asked."""
+
+    def next_move(self):
+        USED.add("strategies")
+        return super().next_move()
+''',
     "largest.py": '''
 from stranger import USED
 
@@ -180,6 +206,8 @@ POINTS = {
     "data": "bars = stranger.pictures:bars",
     "teachers": "rule = stranger.rule:load",
     "methods": "halfway = stranger.halfway:Halfway",
+    "schemes": "twice = stranger.twice:Twice",
+    "strategies": "plain = stranger.plain:Plain",
     "pruners": "largest = stranger.largest:Largest",
     "samplers": "population = stranger.population:small",
     "runners": "counted = stranger.runner:Counted",
@@ -199,7 +227,8 @@ STUDY: dict[str, Any] = {
     "concurrency": 1,
     "budget": {"trials": 2},
     "training": {"epochs": 2, "batch_size": 32, "augment": "none", "views": 1},
-    "distillation": {"method": "halfway"},
+    "distillation": {"method": "halfway", "scheme": "twice"},
+    "search": {"strategy": "plain"},
     "resources": {"device": "cpu"},
 }
 
@@ -217,6 +246,11 @@ def _runner(folder: Path) -> None:
     assert callable(registry.load("runners", "counted")().run)
 
 
+def _strategy(folder: Path) -> None:
+    made = registry.load("strategies", "plain")
+    assert (made.sampled, made.ladders) == (True, False) and callable(made.check)
+
+
 CONTRACTS: dict[str, Callable[[Path], object]] = {
     "families": lambda folder: check_family(
         registry.load("families", "convs"), InputSpec("image", (1, 10, 10), "float32", (0.3,), (0.2,)), classes=2
@@ -224,6 +258,8 @@ CONTRACTS: dict[str, Callable[[Path], object]] = {
     "data": lambda folder: check_source(registry.load("data", "bars")),
     "teachers": _teacher,
     "methods": lambda folder: check_method(registry.load("methods", "halfway")),
+    "schemes": lambda folder: check_scheme(registry.load("schemes", "twice")),
+    "strategies": _strategy,
     "pruners": lambda folder: check_importance(registry.load("pruners", "largest")),
     "samplers": lambda folder: check_sampler(registry.load("samplers", "population")),
     "runners": _runner,

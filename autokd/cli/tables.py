@@ -15,6 +15,7 @@ from rich.text import Text
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.formatting import _span, common, number, summary
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
 from autokd.storage.results import Member, objectives_on
@@ -97,7 +98,7 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
             {k: v for k, v in told[m.number].items() if k not in shared and (v != above.get(k) or k == "bits")}
         )
         table.add_row(*cells, Text("; ".join(filter(None, (own, lineage.cut_words(m.number))))))
-    teacher = (study.ledger.attr("autokd:facts") or {}).get("teacher")
+    teacher = (study.ledger.attr(FACTS_KEY) or {}).get("teacher")
     if teacher:
         values = {
             (f"{t['metric']}@{t['profile']}" if t["profile"] else t["metric"]): t for t in teacher["measurements"]

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
+from autokd.compression.layers import CONVOLUTIONS, NORMS
 from autokd.errors import StageFailure
 
 
@@ -42,7 +41,7 @@ class L1Scorer(tp.importance.Importance):
     @torch.no_grad()
     def __call__(self, group: Any) -> torch.Tensor | None:
         """Scores ``(C,) float32`` of the group's root channels; ``None`` for a group without weights."""
-        scales = {d.source.module: d.target.module for d, _ in group if isinstance(d.target.module, _BatchNorm)}
+        scales = {d.source.module: d.target.module for d, _ in group if isinstance(d.target.module, NORMS)}
         total = None
         for item in outputs(group):
             layer, idxs = item.dep.target.module, item.idxs
@@ -83,10 +82,11 @@ class TaylorScorer(tp.importance.Importance):
 
 def outputs(group: Any, norms: bool = False) -> list[Any]:
     """The group's items that prune output channels of a layer with weights (of an affine norm too, if asked)."""
-    kinds = (_ConvNd, nn.Linear, _BatchNorm) if norms else (_ConvNd, nn.Linear)
+    kinds = (*CONVOLUTIONS, nn.Linear, *NORMS) if norms else (*CONVOLUTIONS, nn.Linear)
     found = []
     for item in group.items:
-        layer, graph = item.dep.target.module, group._DG
+        layer = item.dep.target.module
+        graph = group._DG  # a group has no public name for the graph that it is of
         if isinstance(layer, kinds) and layer.weight is not None and graph.is_out_channel_pruning_fn(item.dep.handler):
             found.append(item)
     return found

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autokd.compression.importance import L1, Taylor
+from autokd.compression.layers import CONVOLUTIONS, Convolution
 from autokd.compression.shrinking import shrink_to
 from autokd.errors import StageFailure
 from autokd.protocols import Importance
@@ -78,7 +78,7 @@ def prune(
 
 def default_groups(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The groups of a model that names none: every convolution and linear layer but the last, as ``"all"``."""
-    layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
+    layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, (*CONVOLUTIONS, nn.Linear))]
     return {"all": layers[:-1]}
 
 
@@ -127,7 +127,7 @@ def shares(groups: Mapping[str, Sequence[nn.Module]], ratios: Mapping[str, float
             raise StageFailure("prune", "error", f"0 <= ratio < 1 must hold, but got {ratio} for group {name!r}")
         for block in groups[name]:
             for layer in block.modules():
-                if isinstance(layer, (_ConvNd, nn.Linear)):
+                if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
                     share[layer] = min(ratio, share.get(layer, 1.0))
     return share
 
@@ -137,7 +137,7 @@ def _cuts(
 ) -> Iterator[_Cut]:
     """What to remove, decided for all groups before anything is removed."""
     kept = [m for block in ignored for m in block.modules()]
-    for group in graph.get_all_groups(ignored_layers=kept, root_module_types=(_ConvNd, nn.Linear)):
+    for group in graph.get_all_groups(ignored_layers=kept, root_module_types=(*CONVOLUTIONS, nn.Linear)):
         coupled = [d.target.module for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
         ratios = [share[m] for m in coupled if m in share]
         root = group[0].dep
@@ -156,11 +156,11 @@ def _cuts(
         yield _Cut(root.target.module, root.handler, [c + r * width for r in range(repeats) for c in drop])
 
 
-def _grouped(group: Any) -> Iterator[_ConvNd]:
+def _grouped(group: Any) -> Iterator[Convolution]:
     """Grouped convolutions, depthwise ones left out, that the group passes through."""
     for dep, _ in group:
         layer = dep.target.module
-        if isinstance(layer, _ConvNd) and 1 < layer.groups < layer.out_channels:
+        if isinstance(layer, CONVOLUTIONS) and 1 < layer.groups < layer.out_channels:
             yield layer
 
 

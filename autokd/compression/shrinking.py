@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
+from autokd.compression.layers import CONVOLUTIONS, NORMS
 from autokd.errors import StageFailure
 
 
@@ -49,12 +48,12 @@ def shrink_to(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
 
 
 def _is_kernel(model: nn.Module, name: str) -> bool:
-    return isinstance(model.get_submodule(name.rpartition(".")[0]), _ConvNd)
+    return isinstance(model.get_submodule(name.rpartition(".")[0]), CONVOLUTIONS)
 
 
 def _set_widths(module: nn.Module) -> None:
     """Makes a layer's declared widths those of its parameters."""
-    if isinstance(module, _ConvNd):
+    if isinstance(module, CONVOLUTIONS):
         first, second = module.weight.shape[:2]
         if module.groups > 1 and module.groups == module.in_channels == module.out_channels:
             module.groups = module.in_channels = module.out_channels = first  # depthwise: a group a channel
@@ -64,7 +63,7 @@ def _set_widths(module: nn.Module) -> None:
             module.out_channels, module.in_channels = first, second * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, _BatchNorm) and (module.weight is not None or module.running_mean is not None):
+    elif isinstance(module, NORMS) and (module.weight is not None or module.running_mean is not None):
         module.num_features = len(module.weight if module.weight is not None else module.running_mean)
     elif isinstance(module, nn.GroupNorm) and module.weight is not None:
         module.num_channels = len(module.weight)

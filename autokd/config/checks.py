@@ -81,25 +81,22 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
 
 
 def check_search(config: StudyConfig, objectives: Sequence[Objective]) -> None:
-    """A ladder walks down one objective of cost while it watches one of quality; halving compares independent trainings.
+    """The strategy says what it needs; halving compares trainings from nothing.
 
     Raises:
-        ConfigError: One of the two is missing, or a ladder is to be stopped early.
+        ConfigError: No such strategy, or one that cannot work with these objectives.
     """
-    if config.search.strategy != "ladder":
-        return
-    if config.search.stop_early != "none":
-        law = "`search.stop_early` is for `strategy: independent`"
+    name = config.search.strategy
+    strategy = registry.load("strategies", name)
+    missing = [fact for fact in ("sampled", "ladders", "check") if not hasattr(strategy, fact)]
+    if missing:
+        law = "a strategy must be a class that says what it is (autokd.strategies.Strategy)"
+        raise ConfigError(law, repr(name), f"Give it `{missing[0]}`.")
+    strategy.check(config.search, objectives)
+    if config.search.stop_early != "none" and not strategy.sampled:
         raise ConfigError(
-            law, f"{config.search.stop_early} with ladder", "A ladder races its roots itself: leave it out."
+            "`search.stop_early` is for `strategy: independent`", f"{config.search.stop_early} with {name}"
         )
-    for scale, what, mend in (
-        ("log", "a cost, such as latency", "Add e.g. minimize latency_ms@cpu_1_thread"),
-        ("linear", "a quality, such as accuracy", "Add e.g. maximize accuracy"),
-    ):
-        if not any(o.scale == scale for o in objectives):
-            law = f"`search.strategy: ladder` needs {what}, among the objectives"
-            raise ConfigError(law, [o.name for o in objectives], f"{mend}, or use `strategy: independent`.")
 
 
 def check_stages(space: SearchSpace) -> None:

@@ -41,9 +41,8 @@ def readable(error: ValidationError, file: str | None, lines: yaml_file.Lines) -
         return ConfigError("`hardware` must name at least one profile", given, mend, file, line)
     message = first["msg"].removeprefix("Value error, ")
     law = f"{where}: {message}" if where else message
-    return ConfigError(
-        law, None if kind == "value_error" and isinstance(given, Mapping) else repr(given), None, file, line
-    )
+    value = None if kind == "value_error" and isinstance(given, Mapping) else repr(given)
+    return ConfigError(law, value, first.get("ctx", {}).get("mend"), file, line)
 
 
 def _keys(path: tuple[Any, ...]) -> list[str]:

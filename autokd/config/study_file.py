@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from autokd import registry
 from autokd.config.until import Until
@@ -134,8 +135,8 @@ class SearchConfig(_Block):
     from_: str | None = Field(
         None, alias="from", min_length=1, description="a study of this ledger whose students come first, timed anew"
     )
-    strategy: Literal["independent", "ladder"] = Field(
-        "independent", description="train each candidate from nothing, or walk down from trained ones"
+    strategy: str = Field(
+        "independent", description="independent: train each candidate from nothing; ladder: walk down from trained ones"
     )
     keep: float = Field(0.8, gt=0.3, lt=1, description="share of the cost that a step down a ladder keeps")
     step_training: float = Field(0.4, gt=0, le=1, description="training of a step, as a share of a root's")
@@ -155,6 +156,15 @@ class SearchConfig(_Block):
         le=2**31 - 1,
         description="of proposals, students' first weights and the order of their samples (default: the study's seed)",
     )
+
+    @field_validator("strategy")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        known = registry.names("strategies")
+        if name not in known and ":" not in name:
+            law = "must be a registered strategy or package.module:factory"
+            raise PydanticCustomError("unknown_name", law, {"mend": nearest(name, known)})
+        return name
 
     @field_validator("first_rung")
     @classmethod

@@ -177,7 +177,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporters warn about themselves; a failure still raises."""
-    torch._C._jit_set_onnx_log_output_stream("stderr")  # a failing trace prints its graph; stdout is for results
+    # a failing trace prints its graph, and stdout is for results; no public name says where to
+    torch._C._jit_set_onnx_log_output_stream("stderr")
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

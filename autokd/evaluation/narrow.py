@@ -20,6 +20,7 @@ from torch import nn
 
 from autokd import registry
 from autokd.compression.importance import L1
+from autokd.compression.layers import NORMS
 from autokd.compression.pruning import default_groups, shrink_to
 from autokd.config.objectives import Objective
 from autokd.errors import Infeasible
@@ -203,7 +204,7 @@ class Narrower:
         inputs, targets = self.samples
         scored = len(inputs) * SAMPLES // (SAMPLES + SETTLING)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = [m for m in model.modules() if isinstance(m, NORMS)]
         usual = [norm.momentum for norm in norms]
         with self.bench.pace(), torch.no_grad():
             for norm in norms:

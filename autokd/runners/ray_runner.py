@@ -143,7 +143,8 @@ def _loopback() -> Iterator[None]:
     """Let Ray's servers listen on this host's loopback only: they obey whoever reaches them.
 
     Ray binds to loopback where clusters are not supported (Windows, macOS); this makes it take any host for one of
-    these. An explicit ``_node_ip_address`` of 127.0.0.1 does not help: Ray replaces it with the network's address.
+    these. An explicit ``_node_ip_address`` of 127.0.0.1 does not help: Ray replaces it with the network's address. The
+    constants have no public name.
     """
     variable, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     stated = os.environ.get(variable)

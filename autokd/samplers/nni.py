@@ -159,7 +159,7 @@ def _tpe_tuner(axes: Sequence[Axis], history: History, rng: np.random.Generator)
         # A parameter that was inactive adds nothing to its own history: TPE models each one separately.
         return {(a.name,): int(x) if a.size else float(x) for a, x in zip(axes, row, strict=True) if not math.isnan(x)}
 
-    # import_data() would serialise every trial once a parameter, and tells the liar nothing.
+    # import_data() would serialise every trial once a parameter, and tells the liar nothing; no public name takes a trial.
     for i, (row, loss) in enumerate(zip(history.rows, history.losses, strict=True)):
         tuner._running_params[i] = active(row)
         tuner.receive_trial_result(i, None, float(loss))
@@ -191,7 +191,7 @@ def _evolution_tuner(axes: Sequence[Axis], history: History, rng: np.random.Gene
             for i, row in zip(best, rows, strict=True)
         ]
         if young:
-            tuner._random_generate_individual()
+            tuner._random_generate_individual()  # publicly a whole population at once only
         with _global_random:  # the tuner draws its parents from Python's global generator
             state = python_random.getstate()
             python_random.seed(_seed32(rng))

@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 
 from autokd.errors import StorageError, StudyError
+from autokd.storage.attributes import DRIVER_KEY
 from autokd.storage.folders import driver_lock
 from autokd.storage.ledger import Ledger
 
-DRIVER_KEY = "autokd:driver"
 BEAT_S = 20.0
 """How often a live driver says so in the ledger; silence of six beats means that it died."""
 

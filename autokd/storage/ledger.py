@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autokd.config.plan import Plan
 from autokd.errors import StorageError, StudyError, nearest
-from autokd.trial import RECORD_KEY, Outcome, ParamValue, TrialRecord
+from autokd.storage.attributes import CONFIG_KEY, RECORD_KEY, STATE_KEY
+from autokd.storage.optuna_private import constraint_attrs
+from autokd.trial import Outcome, ParamValue, TrialRecord
 
 DEFAULT_URL = "sqlite:///autokd.db"
-CONFIG_KEY = "autokd:plan"
-STATE_KEY = "autokd:state"
 STATES = {
     Outcome.MEASURED: TrialState.COMPLETE,
     Outcome.INFEASIBLE: TrialState.PRUNED,
@@ -214,8 +214,7 @@ class Ledger:
                 distributions={k: space[k] for k in own},
                 values=values if record.outcome == Outcome.MEASURED else None,
                 user_attrs={RECORD_KEY: record.to_json()},
-                system_attrs={f"constraints:{name}": amount for name, amount in constraints.items()}
-                | dict(system_attrs or {}),
+                system_attrs=constraint_attrs(constraints) | dict(system_attrs or {}),
             )
             self.study.add_trial(trial)
             return len(self.study.get_trials(deepcopy=False)) - 1

@@ -21,9 +21,10 @@ from sqlalchemy import bindparam, text
 
 from autokd.config.objectives import Objective
 from autokd.errors import StudyError
-from autokd.storage.ledger import CONFIG_KEY, shown_url, sqlite_file, storage_errors
-from autokd.storage.results import CONFIRMED_KEY, Member
-from autokd.trial import CONTINUES, ERROR, RECORD_KEY, RETIMED, RUNG_KEY, Outcome, Rung, TrialRecord
+from autokd.storage.attributes import CONFIG_KEY, CONFIRMED_KEY, RECORD_KEY, RUNG_KEY
+from autokd.storage.ledger import shown_url, sqlite_file, storage_errors
+from autokd.storage.results import Member
+from autokd.trial import CONTINUES, ERROR, RETIMED, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -79,7 +80,7 @@ class TrialReader:
         self._spent: dict[str, float] = {}  # CPU seconds of every stage result, by its key
         self._seen = Seen(pd.DataFrame({name: [] for name in FACTS}))
         self._running: tuple[Running, ...] = ()
-        self._rungs: dict[int, Rung] = {}  # of running trials, by trial id
+        self._rungs: dict[int, Rung | None] = {}  # of running trials, by trial id
         self.attrs: dict[str, Any] = {}
         self.refresh()
 
@@ -155,12 +156,13 @@ class TrialReader:
                 found[key] = raw
         return found
 
-    def _rungs_of(self, connection: Any, ids: Sequence[int]) -> dict[int, Rung]:
-        """What running trials do on a ladder, by trial id; asked for once a trial, and in a study of ladders only."""
+    def _rungs_of(self, connection: Any, ids: Sequence[int]) -> dict[int, Rung | None]:
+        """What running trials do on a ladder, by trial id, ``None`` for others; asked for once a trial."""
         found = {key: self._rungs[key] for key in ids if key in self._rungs}
         new = [key for key in ids if key not in found]
-        if not new or "ladder" not in str(self.attrs[CONFIG_KEY]):
+        if not new:
             return found
+        found |= dict.fromkeys(new)
         query = text(
             "SELECT a.trial_id, a.value_json FROM trial_user_attributes a WHERE a.key = :key AND a.trial_id IN :ids"
         )

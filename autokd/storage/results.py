@@ -14,14 +14,12 @@ from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.pareto import hypervolume, knee, non_dominated
+from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.storage.ledger import Ledger, record_of
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CONFIRMED_KEY = "autokd:confirmed"
-REFERENCE_KEY = "autokd:reference_point"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import text
 
-from autokd.storage.heartbeat import DRIVER_KEY, driver_alive
-from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, sqlite_file, storage_errors
+from autokd.storage.attributes import CONFIG_KEY, DRIVER_KEY, STATE_KEY, WALL_KEY
+from autokd.storage.heartbeat import driver_alive
+from autokd.storage.ledger import sqlite_file, storage_errors
 from autokd.storage.reader import epoch
 
 LIVE = ("created", "preparing", "searching")
@@ -67,7 +68,7 @@ def overview(url: str) -> list[StudySummary]:
                         "SELECT a.study_id, a.key, a.value_json FROM study_user_attributes a "
                         "WHERE a.key IN (:a, :b, :c, :d)"
                     ),
-                    {"a": CONFIG_KEY, "b": STATE_KEY, "c": DRIVER_KEY, "d": "autokd:wall_s"},
+                    {"a": CONFIG_KEY, "b": STATE_KEY, "c": DRIVER_KEY, "d": WALL_KEY},
                 ).all()
                 counts = connection.execute(
                     text(
@@ -110,7 +111,7 @@ def _summary(
         live=live,
         begun=min(begun, default=None),
         ended=max(ended, default=None),
-        wall_s=float(attrs.get("autokd:wall_s") or 0.0),
+        wall_s=float(attrs.get(WALL_KEY) or 0.0),
         counts={row[1]: int(row[2]) for row in counts},
         best=_best(attrs[CONFIG_KEY], extremes),
         plan=_raw(attrs[CONFIG_KEY]),

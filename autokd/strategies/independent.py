@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from autokd.strategies.strategy import SAMPLE
 from autokd.trial import Candidate, Origin, TrialRecord
 
-SAMPLE = "sample"
-"""The study's sampler is to propose the next candidate."""
+if TYPE_CHECKING:
+    from autokd.config.objectives import Objective
+    from autokd.config.plan import Plan
+    from autokd.config.study_file import SearchConfig
 
 
 class Independent:
-    """Knows nothing and asks the sampler."""
+    """Trains each candidate from nothing, as the study's sampler proposes it."""
+
+    sampled: ClassVar[bool] = True
+    ladders: ClassVar[bool] = False
+
+    def __init__(self, plan: Plan, reference: Sequence[float] | None) -> None:
+        """Nothing to remember."""
+
+    @classmethod
+    def check(cls, search: SearchConfig, objectives: Sequence[Objective]) -> None:
+        """Any two objectives will do."""
 
     def next_move(self) -> Candidate | str | None:
         return SAMPLE

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autokd.config.plan import Plan
-from autokd.trial import RUNG_KEY, Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
+from autokd.storage.attributes import RUNG_KEY
+from autokd.trial import Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
 
 
 @dataclass(frozen=True)

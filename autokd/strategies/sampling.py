@@ -1,8 +1,9 @@
-"""The sampler of a study, made by its name."""
+"""The sampler of a study, made by its name; for once another one, where it is stuck."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -21,6 +22,17 @@ def make_sampler(
     if done and not getattr(sampler, "stateless", False):
         sampler = _made(plan.config.sampler, (seed * 1_000_003 + done) % (2**31 - 1), space)
     return sampler
+
+
+@contextmanager
+def random_proposals(study: optuna.Study) -> Iterator[None]:
+    """Another sampler inside, that proposes at random and anew for every trial; the study's own again afterwards."""
+    proposer = study.sampler
+    study.sampler = optuna.samplers.RandomSampler(seed=len(study.get_trials(deepcopy=False)))
+    try:
+        yield
+    finally:
+        study.sampler = proposer
 
 
 def _made(name: str, seed: int, space: Mapping[str, BaseDistribution]) -> optuna.samplers.BaseSampler:

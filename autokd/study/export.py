@@ -16,6 +16,7 @@ from autokd.deployment.receipt import write_receipt
 from autokd.errors import StorageError, StudyError
 from autokd.files import write_atomic
 from autokd.hardware.profile import describe_host
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import shown_url
 from autokd.storage.results import Member, checked_file
 from autokd.study.opened import OpenStudy
@@ -49,7 +50,7 @@ def receipt_path(path: Path) -> Path:
 
 def receipt(study: OpenStudy, member: Member, path: Path) -> dict[str, Any]:
     """Everything that says what the file is, what it was measured at, and how to make it again."""
-    facts = study.ledger.attr("autokd:facts") or {}
+    facts = study.ledger.attr(FACTS_KEY) or {}
     data, teacher = facts.get("data", {}), facts.get("teacher", {})
     file = inspect(path)
     words = ["autokd", "export", study.name, "--trial", str(member.number), "-o", path.name]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from autokd.errors import StudyError
 from autokd.storage import results
+from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
-from autokd.storage.results import CONFIRMED_KEY, Member
+from autokd.storage.results import Member
 from autokd.study.opened import OpenStudy
 from autokd.trial import Outcome
 

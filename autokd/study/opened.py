@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, Self
 from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.storage import results
+from autokd.storage.attributes import CONFIG_KEY, HOME_KEY, REFERENCE_KEY, STATE_KEY, VERSION_KEY
 from autokd.storage.folders import home_beside, home_of, keep_within
 from autokd.storage.heartbeat import is_live
-from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, Ledger, record_of, storage_url
+from autokd.storage.ledger import Ledger, record_of, storage_url
 from autokd.storage.lineage import Lineage
-from autokd.storage.results import REFERENCE_KEY, Member
+from autokd.storage.results import Member
 from autokd.version import __version__
 
 if TYPE_CHECKING:
     import optuna
-
-FACTS_KEY = "autokd:facts"
-HOME_KEY = "autokd:home"
 
 
 class OpenStudy:
@@ -52,7 +50,7 @@ class OpenStudy:
         home = home_of(plan, url)
         if Ledger.exists(url, plan.config.name):
             raise StudyError("a study's name must be free", repr(plan.config.name), "`autokd resume` goes on with it.")
-        attrs = {CONFIG_KEY: plan.to_json(), HOME_KEY: str(home), "autokd:version": __version__, STATE_KEY: "created"}
+        attrs = {CONFIG_KEY: plan.to_json(), HOME_KEY: str(home), VERSION_KEY: __version__, STATE_KEY: "created"}
         names = [o.name for o in plan.objectives]
         return cls(Ledger.create(url, plan.config.name, plan.directions, names, attrs | dict(more or {})))
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from autokd.errors import StudyError
 from autokd.files import file_sha256
+from autokd.storage.attributes import PROVENANCE_KEY
 from autokd.storage.ledger import Ledger, record_of
 from autokd.storage.results import Member
 from autokd.study.opened import OpenStudy
 from autokd.trial import Outcome, TrialRecord
-
-PROVENANCE_KEY = "autokd:origin"
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from autokd.config.plan import Plan, difference
 from autokd.config.retarget import moved_plan
 from autokd.errors import StudyError
 from autokd.hardware.profile import check_host
+from autokd.storage.attributes import PROVENANCE_KEY
 from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.ledger import Ledger, storage_url
 from autokd.study import search
 from autokd.study.opened import OpenStudy
-from autokd.study.provenance import PROVENANCE_KEY, Provenance
+from autokd.study.provenance import Provenance
 from autokd.study.warm_start import check_data
 from autokd.study.watcher import Silent, Watcher
 

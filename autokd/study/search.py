@@ -10,11 +10,11 @@ from autokd import registry
 from autokd.config.plan import Plan, difference
 from autokd.errors import StorageError, StudyError
 from autokd.hardware.profile import check_host
+from autokd.storage.attributes import CONFIG_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
 from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.heartbeat import driving
-from autokd.storage.ledger import CONFIG_KEY, STATE_KEY, Ledger, check_place, storage_url
-from autokd.storage.results import REFERENCE_KEY
-from autokd.study.opened import FACTS_KEY, OpenStudy
+from autokd.storage.ledger import Ledger, check_place, storage_url
+from autokd.study.opened import OpenStudy
 from autokd.study.warm_start import check_data, check_source
 from autokd.study.watcher import Silent, Watcher
 from autokd.trial import TrialRecord

@@ -7,11 +7,11 @@ from typing import Any
 
 from autokd.errors import StudyError
 from autokd.files import read_json
+from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RUNG_KEY, WALL_KEY
 from autokd.storage.heartbeat import is_live
 from autokd.storage.ledger import record_of
-from autokd.storage.results import CONFIRMED_KEY
-from autokd.study.opened import FACTS_KEY, OpenStudy
-from autokd.trial import RUNG_KEY, Outcome, Rung
+from autokd.study.opened import OpenStudy
+from autokd.trial import Outcome, Rung
 
 
 def status(study: OpenStudy) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def status(study: OpenStudy) -> dict[str, Any]:
         "retimed": sum(r is not None and r.retimed is not None for r in records),
         "running": running(study),
         "cpu_s": sum(r.cpu_s for r in records if r is not None),
-        "wall_s": study.ledger.attr("autokd:wall_s", 0.0),
+        "wall_s": study.ledger.attr(WALL_KEY, 0.0),
         "front": len(study.front()),
         "hypervolume": study.hypervolume(),
         "expected_gain": gain.to_dict() | {"text": str(gain)},
@@ -61,9 +61,10 @@ def running(study: OpenStudy) -> list[dict[str, Any]]:
 
 def _ladders(study: OpenStudy) -> dict[str, Any]:
     """On a ladder, what each root and its descendants brought, in order; nothing for other studies."""
+    from autokd.strategies import has_ladders
     from autokd.strategies.ladder.nodes import worth_of
 
-    if study.plan.config.search.strategy != "ladder":
+    if not has_ladders(study.plan.config.search.strategy):
         return {}
     ended = sorted((t.datetime_complete, t.number, t) for t in study.ledger.trials() if t.datetime_complete)
     records = {number: r for _, number, t in ended if (r := record_of(t)) is not None}

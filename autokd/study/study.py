@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from autokd.errors import StudyError
 from autokd.storage import results
+from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY
 from autokd.storage.folders import drop_rest
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
-from autokd.storage.results import CONFIRMED_KEY, Member
+from autokd.storage.results import Member
 from autokd.study import search, status
-from autokd.study.opened import FACTS_KEY, OpenStudy
+from autokd.study.opened import OpenStudy
 from autokd.study.watcher import Watcher
 from autokd.trial import Measurement
 

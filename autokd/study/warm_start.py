@@ -13,6 +13,7 @@ from autokd.config.plan import Plan
 from autokd.config.retarget import other_matter
 from autokd.errors import StudyError
 from autokd.hardware.profile import HardwareProfile
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.folders import writable
 from autokd.storage.ledger import Ledger
 from autokd.study.opened import OpenStudy
@@ -51,7 +52,7 @@ def check_data(name: str, url: str, fingerprint: str) -> None:
     Raises:
         StudyError: Their fingerprints differ, or the study was never prepared.
     """
-    _check_facts(name, Ledger.open(url, name).attr("autokd:facts"), {"data": {"fingerprint": fingerprint}})
+    _check_facts(name, Ledger.open(url, name).attr(FACTS_KEY), {"data": {"fingerprint": fingerprint}})
 
 
 def _check_facts(name: str, before: Any, now: Any) -> None:
@@ -78,7 +79,7 @@ def receive(study: OpenStudy, watcher: Watcher) -> str:
         return done
     origin = Provenance.of(study.ledger)
     old = OpenStudy.open(origin.study if origin else str(study.plan.config.search.from_), study.ledger.url)
-    _check_facts(old.name, old.ledger.attr("autokd:facts"), study.ledger.attr("autokd:facts"))
+    _check_facts(old.name, old.ledger.attr(FACTS_KEY), study.ledger.attr(FACTS_KEY))
     if origin is None:
         origin = Provenance.begin(old)
         origin.save(study.ledger)
@@ -90,11 +91,14 @@ def _time_all(study: OpenStudy, old: OpenStudy, origin: Provenance, watcher: Wat
     from autokd.evaluation.parts import Parts
     from autokd.evaluation.retime import link_stages
     from autokd.runners.threads import torch_threads
+    from autokd.storage.optuna_private import first_generation
     from autokd.storage.stage_store import StageStore
+    from autokd.strategies.sampling import make_sampler
 
     with writable(study.home):
         link_stages(StageStore(old.home / "stages"), StageStore(study.home / "stages"), _shared(old, study, origin))
-    todo, attrs, failures = origin.waiting(study.ledger), _generation(study.plan), 0
+    # for a genetic sampler what is taken over is its first generation
+    todo, attrs, failures = origin.waiting(study.ledger), first_generation(make_sampler(study.plan, 0)), 0
     parts = Parts.open(study.home)
     try:
         with torch_threads(study.plan.config.resources.cpus_per_trial):
@@ -153,11 +157,3 @@ def _clock(plan: Plan) -> HardwareProfile:
     from autokd.evaluation.stages.quantize import clock_of
 
     return clock_of(plan)
-
-
-def _generation(plan: Plan) -> dict[str, Any]:
-    """What makes a trial a member of the first generation for Optuna's genetic samplers; empty for others."""
-    from autokd.strategies.sampling import make_sampler
-
-    key = getattr(make_sampler(plan, 0), "_get_generation_key", None)
-    return {key(): 0} if key else {}

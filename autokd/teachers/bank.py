@@ -112,7 +112,9 @@ class TeacherBank:
             StorageError: There is none.
         """
         try:
-            return cls(folder, BankKey(**json.loads((folder / MANIFEST).read_text(encoding="utf-8"))))
+            key = BankKey(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+            _settle(folder)
+            return cls(folder, key)
         except (OSError, ValueError, TypeError) as error:
             raise StorageError(
                 "The teacher bank must be readable", f"{folder}: {error}", "Resume the study."
@@ -194,9 +196,6 @@ class TeacherBank:
             raise StorageError(law, f"one with another {other} in {folder}", f"Remove {folder} to compute it anew.")
         for part in folder.rglob("*.part"):  # of a process that was killed; the lock is ours
             part.unlink(missing_ok=True)
-        for flat in folder.glob("view-*.npy"):  # of version 0.1, which knew one tap
-            (folder / _folder(LOGITS)).mkdir(exist_ok=True)
-            flat.replace(folder / _folder(LOGITS) / flat.name)
         return bank
 
     def __getstate__(self) -> dict[str, object]:
@@ -217,6 +216,14 @@ def asked(teacher: Teacher, inputs: np.ndarray, names: frozenset[str]) -> Mappin
     raise TeacherError(
         f"Teacher {teacher.name} must have the taps that a method needs", others, "It gives logits alone."
     )
+
+
+def _settle(folder: Path) -> None:
+    """Moves the views of a bank of version 0.1, which knew one tap, to where they lie now; also when another process is at it."""
+    for flat in folder.glob("view-*.npy"):
+        (folder / _folder(LOGITS)).mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            flat.replace(folder / _folder(LOGITS) / flat.name)
 
 
 def _folder(tap: str) -> str:

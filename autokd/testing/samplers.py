@@ -10,6 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
+from autokd.storage.optuna_private import contains
+
 Factory = Callable[[int, Mapping[str, BaseDistribution]], BaseSampler]
 Params = Mapping[str, Any]
 Directions = Sequence[Literal["maximize", "minimize"]]
@@ -79,7 +81,7 @@ def check_inside(study: optuna.Study) -> None:
     for trial in study.trials:
         for name, value in trial.params.items():
             d = SPACE[name]
-            _require(d._contains(d.to_internal_repr(value)), f"{name}={value!r} must lie in {d}")
+            _require(contains(d, value), f"{name}={value!r} must lie in {d}")
         mobile = trial.params["family"] == "mobilenet"
         _require(("expansion" in trial.params) == mobile, "inactive parameters must be ignored")
 

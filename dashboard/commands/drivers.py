@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import text as sql
 
 from autokd.errors import StudyError
-from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.attributes import DRIVER_KEY
 from autokd.storage.ledger import sqlite_file
 
 

@@ -19,7 +19,7 @@ from autokd.dashboard.source import View
 from autokd.figures import GREY, axes, front_figure, label, still, with_lineage
 from autokd.figures.front import MOST
 from autokd.formatting import number
-from autokd.storage.results import CONFIRMED_KEY
+from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.trial import ERROR
 
 LIVE = True

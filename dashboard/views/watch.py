@@ -26,6 +26,7 @@ from autokd.figures import (
     outcomes_figure,
     volume_unit,
 )
+from autokd.storage.attributes import WALL_KEY
 from autokd.strategies.monitors import gate_frame, watch_frame
 from autokd.strategies.proxy import ProxyGate
 
@@ -42,7 +43,7 @@ def page(view: View) -> None:
     """Draw it."""
     frame, now = view.frame, time.time()
     running = view.reader.running
-    stated = float(view.reader.attrs.get("autokd:wall_s") or 0.0)
+    stated = float(view.reader.attrs.get(WALL_KEY) or 0.0)
     wall = progress.wall_seconds(stated, frame, running, view.live, now)
     spent = progress.budget(view.plan.config.budget, frame, wall)
     found = kept_history(view, view.plan.objectives, view.reference)

@@ -19,11 +19,10 @@ import autokd.dashboard
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.files import file_sha256, write_json
-from autokd.storage.heartbeat import DRIVER_KEY
-from autokd.storage.ledger import STATE_KEY, connect
-from autokd.study.opened import FACTS_KEY
+from autokd.storage.attributes import DRIVER_KEY, FACTS_KEY, REFERENCE_KEY, RUNG_KEY, STATE_KEY
+from autokd.storage.ledger import connect
 from autokd.study.study import Study
-from autokd.trial import RUNG_KEY, Measurement, Outcome, Rung, StageRecord, TrialRecord, Violation
+from autokd.trial import Measurement, Outcome, Rung, StageRecord, TrialRecord, Violation
 
 APP = Path(str(autokd.dashboard.__file__)).parent / "app.py"
 EVIL = "<b>kd</b> [x](javascript:alert(1)) :red[$y$]"
@@ -105,7 +104,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_ledger: Path) ->
         facts = {"name": "mobilenet", "fingerprint": "t", "measurements": [vars(m) for m in teacher]}
         if students or state == "searching":
             study.ledger.set_attr(FACTS_KEY, {"teacher": facts, "data": {"fingerprint": "d"}})
-            study.ledger.set_attr("autokd:reference_point", [0.1, 0.4])
+            study.ledger.set_attr(REFERENCE_KEY, [0.1, 0.4])
         for k in range(students):
             more: dict[str, Any] = {}
             if ladder:

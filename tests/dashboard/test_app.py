@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import streamlit
 
-from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.attributes import CONFIG_KEY, DRIVER_KEY
 from tests.dashboard.conftest import APP, Make, Open
 
 PAGES = ("front", "watch", "student", "compare", "devices", "why", "trials", "studies", "start")
@@ -89,7 +89,7 @@ def test_the_named_study_is_opened(make: Make, open_page: Open) -> None:
 
 
 def test_a_damaged_plan_is_a_sentence(make: Make, open_page: Open) -> None:
-    make().ledger.set_attr("autokd:plan", "{}")
+    make().ledger.set_attr(CONFIG_KEY, "{}")
     assert "could not be shown" in open_page().error[0].value
 
 

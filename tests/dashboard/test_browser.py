@@ -20,7 +20,7 @@ import onnxruntime
 import pytest
 
 from autokd.files import file_sha256
-from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.attributes import DRIVER_KEY
 from autokd.study.study import Study
 from tests.dashboard.conftest import Make, add
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.config.objectives import Objective
 from autokd.dashboard.analysis import comparison, students
+from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.storage.results import Member
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open
@@ -107,7 +108,7 @@ def test_missing_folders_are_said(make: Make, open_page: Open) -> None:
 
 
 def test_confirmed_values_have_rows_of_their_own(make: Make, open_page: Open) -> None:
-    make().ledger.set_attr("autokd:confirmed", {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
+    make().ledger.set_attr(CONFIRMED_KEY, {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
     app = open_page("compare")
     rows = table(app, "measurement")
     last = rows[rows["of"] == "test split"].iloc[0]

@@ -20,10 +20,8 @@ from autokd.dashboard.analysis import selection, texts
 from autokd.dashboard.components import limits
 from autokd.errors import StudyError
 from autokd.files import file_sha256
+from autokd.storage.attributes import CONFIRMED_KEY, DRIVER_KEY, HOME_KEY, STATE_KEY
 from autokd.storage.folders import OWNER
-from autokd.storage.heartbeat import DRIVER_KEY
-from autokd.storage.ledger import STATE_KEY
-from autokd.study.opened import HOME_KEY
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student
 
@@ -209,7 +207,7 @@ def test_what_was_confirmed_is_shown_with_its_place(make: Make, open_page: Open)
     study = make()
     best = study.front()[0].number
     found = {"accuracy": 0.77, "accuracy_se": 0.02, "latency_ms@cpu_1_thread": 0.0123}
-    study.ledger.set_attr("autokd:confirmed", {str(best): found})
+    study.ledger.set_attr(CONFIRMED_KEY, {str(best): found})
     table = open_page().dataframe[0].value
     assert table["accuracy (%, test split)"].iloc[0] == pytest.approx(77)
     assert table["latency (µs, cpu_1_thread, again)"].iloc[0] == pytest.approx(12.3)

@@ -18,8 +18,7 @@ from support import tiny
 
 from autokd.dashboard.commands import drivers, launch
 from autokd.errors import StudyError
-from autokd.storage.heartbeat import DRIVER_KEY
-from autokd.storage.ledger import STATE_KEY
+from autokd.storage.attributes import DRIVER_KEY, STATE_KEY
 from autokd.study.study import Study
 
 

@@ -19,7 +19,7 @@ from autokd.config.template import study_template
 from autokd.dashboard.commands import drivers, launch
 from autokd.dashboard.commands.study_file import check, free_name, moved_objectives
 from autokd.dashboard.components.study_form import TEXT
-from autokd.storage.heartbeat import DRIVER_KEY
+from autokd.storage.attributes import DRIVER_KEY
 from autokd.study.study import Study
 
 Make = Callable[..., Study]

@@ -33,7 +33,7 @@ from autokd.figures import (
 from autokd.files import read_json
 from autokd.modalities.image import Image
 from autokd.protocols import CurvePoint, Dataset, InputSpec, Splits
-from autokd.study.opened import FACTS_KEY
+from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY
 from autokd.study.study import Study
 from autokd.trial import RETIMED, StageRecord
 from tests.dashboard.conftest import EVIL, Make, Open, figures
@@ -230,7 +230,7 @@ def test_text_of_a_ledger_is_text(make: Make, open_page: Open) -> None:
 
 def test_what_was_confirmed_stands_beside_validation(make: Make, open_page: Open) -> None:
     study = make()
-    study.ledger.set_attr("autokd:confirmed", {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
+    study.ledger.set_attr(CONFIRMED_KEY, {"0": {"accuracy": 0.77, "accuracy_se": 0.02}})
     app = open_page("student")
     app.selectbox(key=trials_of(app)["key"]).set_value(0).run()
     facts = next(d.value for d in app.dataframe if "measurement" in d.value.columns)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from autokd.dashboard.analysis import studies_table
-from autokd.storage.ledger import CONFIG_KEY
+from autokd.storage.attributes import CONFIG_KEY
 from autokd.storage.summaries import StudySummary
 from tests.dashboard.conftest import Make, Open, go
 

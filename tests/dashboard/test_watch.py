@@ -18,7 +18,7 @@ from autokd.figures import front_history, hypervolume_figure, newest_figure, out
 from autokd.figures.history import improvements
 from autokd.files import write_json
 from autokd.pareto import hypervolume, non_dominated
-from autokd.storage.ledger import CONFIG_KEY, STATE_KEY
+from autokd.storage.attributes import CONFIG_KEY, STATE_KEY
 from autokd.storage.reader import Running
 from autokd.trial import Outcome, StageRecord, TrialRecord
 from tests.dashboard.conftest import Make, Open, figures

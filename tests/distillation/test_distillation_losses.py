@@ -139,7 +139,7 @@ class Broken(KD):
 
     def forward(self, student, teacher, batch):  # type: ignore[no-untyped-def]
         if self.how == "vector":
-            return (student["logits"] - teacher["logits"].detach()).square().mean(1)
+            return (student["logits"] - teacher["logits"]).square().mean(1)
         if self.how == "mutates":
             with torch.no_grad():
                 teacher["logits"].mul_(0.5)
@@ -147,13 +147,11 @@ class Broken(KD):
             return super().forward({"logits": student["logits"].detach().requires_grad_()}, teacher, batch)
         if self.how == "order":
             weight = torch.arange(1.0, len(batch.targets) + 1)
-            return (weight * (student["logits"] - teacher["logits"].detach()).square().mean(1)).sum()
+            return (weight * (student["logits"] - teacher["logits"]).square().mean(1)).sum()
         if self.how == "overflow":
-            return (student["logits"].exp() - teacher["logits"].detach().exp()).square().mean()
-        if self.how == "teaches the teacher":
-            return (student["logits"] - teacher["logits"]).square().mean()
+            return (student["logits"].exp() - teacher["logits"].exp()).square().mean()
         if self.how == "repels":
-            return 100 - (student["logits"].softmax(1) - teacher["logits"].detach().softmax(1)).square().sum(1).mean()
+            return 100 - (student["logits"].softmax(1) - teacher["logits"].softmax(1)).square().sum(1).mean()
         return super().forward(student, teacher, batch)
 
 
@@ -161,9 +159,7 @@ def test_contract_passes_what_it_should() -> None:
     check_method(lambda: Broken("not at all"))
 
 
-@pytest.mark.parametrize(
-    "how", ["vector", "mutates", "no gradient", "order", "overflow", "repels", "teaches the teacher"]
-)
+@pytest.mark.parametrize("how", ["vector", "mutates", "no gradient", "order", "overflow", "repels"])
 def test_contract_notices(how: str) -> None:
     with pytest.raises(AssertionError):
         check_method(lambda: Broken(how))

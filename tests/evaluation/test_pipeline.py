@@ -31,13 +31,14 @@ from autokd.evaluation import confirm
 from autokd.evaluation import teacher as teaching
 from autokd.evaluation.stages import training
 from autokd.files import file_sha256
+from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RECORD_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
 from autokd.study.search import after_trial
 from autokd.study.study import Study
 from autokd.study.watcher import Silent
 from autokd.teachers.module import ModuleTeacher
-from autokd.trial import RECORD_KEY, Outcome, TrialRecord
+from autokd.trial import Outcome, TrialRecord
 
 SPACE: dict[str, Any] = {
     "family": "mobilenet",
@@ -170,7 +171,7 @@ def other_teacher(root: Path) -> Watched:
 
 def split(study: Study, name: str = "validation") -> tuple[np.ndarray, np.ndarray]:
     """Raw inputs and targets of a split."""
-    dataset = open_dataset(Path(study.ledger.attr("autokd:facts")["data"]["folder"]))
+    dataset = open_dataset(Path(study.ledger.attr(FACTS_KEY)["data"]["folder"]))
     index = getattr(dataset.splits, name)
     return np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])
 
@@ -227,7 +228,7 @@ def test_the_measured_bytes_are_the_exported_bytes(a: Watched, tmp_path: Path, n
     assert path.stat().st_size == record.value("size_bytes") == receipt["file"]["size_bytes"]
     assert check(path, receipt)
     assert receipt["parameters"] == dict(record.params)
-    assert receipt["data_sha256"] == a.study.ledger.attr("autokd:facts")["data"]["fingerprint"]
+    assert receipt["data_sha256"] == a.study.ledger.attr(FACTS_KEY)["data"]["fingerprint"]
     assert {m["metric"] for m in receipt["measurements"]} >= {"accuracy", "latency_ms"}
 
 
@@ -306,7 +307,7 @@ def test_nothing_is_trained_twice(a: Watched) -> None:
 
 
 def test_the_teacher_is_trained_and_asked_only_before_the_trials(a: Watched) -> None:
-    splits = a.study.ledger.attr("autokd:facts")["data"]["splits"]
+    splits = a.study.ledger.attr(FACTS_KEY)["data"]["splits"]
     assert a.calls["teacher training while preparing"] == 1
     assert a.calls["teacher training while searching"] == 0
     assert a.calls["samples scored by the teacher while searching"] == 0
@@ -340,7 +341,7 @@ def weights(watched: Watched, name: str) -> str:
 
 
 def test_an_untaught_student_does_not_depend_on_the_teacher(a: Watched, other_teacher: Watched) -> None:
-    assert other_teacher.study.ledger.attr("autokd:facts")["teacher"] != a.study.ledger.attr("autokd:facts")["teacher"]
+    assert other_teacher.study.ledger.attr(FACTS_KEY)["teacher"] != a.study.ledger.attr(FACTS_KEY)["teacher"]
     mine, theirs = a.record("untaught"), other_teacher.record("untaught")
     assert a.stages("untaught")["distill"].key == other_teacher.stages("untaught")["distill"].key
     assert mine.artifact_sha256 == theirs.artifact_sha256
@@ -425,7 +426,7 @@ def test_the_reference_point_is_the_majority_guess_and_the_teachers_cost(a: Watc
     _, targets = split(a.study)
     accuracy, latency = a.study.reference_point or []
     assert accuracy == pytest.approx(np.bincount(targets).max() / len(targets))
-    teacher = a.study.ledger.attr("autokd:facts")["teacher"]["measurements"]
+    teacher = a.study.ledger.attr(FACTS_KEY)["teacher"]["measurements"]
     timed = [m["value"] for m in teacher if m["metric"] == "latency_ms"]
     assert latency == (timed[0] if timed else 10.0)
 
@@ -444,7 +445,7 @@ def test_confirm_reads_the_test_split_once(other_teacher: Watched, monkeypatch: 
 
     monkeypatch.setattr(confirm, "file_scores", watch)
     members = study.confirm()
-    size = study.ledger.attr("autokd:facts")["data"]["splits"]["test"]
+    size = study.ledger.attr(FACTS_KEY)["data"]["splits"]["test"]
     assert read == [size] * len(members)
     assert all(m.confirmed and 0 <= m.confirmed["accuracy"] <= 1 and m.confirmed["accuracy_se"] > 0 for m in members)
     again = study.confirm()
@@ -543,8 +544,8 @@ def test_what_was_confirmed_stays_so_when_a_later_one_fails(table: Watched) -> N
         patch.setattr(confirm, "confirm", broken)
         with pytest.raises(StudyError):
             study.confirm()
-    assert study.ledger.attr("autokd:confirmed") == {str(good.number): {"accuracy": 0.5, "accuracy_se": 0.1}}
-    study.ledger.set_attr("autokd:confirmed", {})
+    assert study.ledger.attr(CONFIRMED_KEY) == {str(good.number): {"accuracy": 0.5, "accuracy_se": 0.1}}
+    study.ledger.set_attr(CONFIRMED_KEY, {})
 
 
 # ----------------------------------------------------------------------------------------------- the stage store

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
+from autokd.storage.attributes import RETRY_KEY
 from autokd.storage.ledger import record_of
 from autokd.study.study import Study
 from autokd.trial import Outcome, Stage, TrialRecord
@@ -121,7 +122,7 @@ def test_recorded_with_stage_and_cause(faults: Study, mood: str) -> None:
 @pytest.mark.parametrize("mood", TWICE)
 def test_lost_worker_and_memory_are_retried_once(faults: Study, mood: str) -> None:
     (first, before), (second, after) = trials_of(faults, mood)
-    assert second.user_attrs["retry_of"] == first.number
+    assert second.user_attrs[RETRY_KEY] == first.number
     assert before.notes.get("retried") and not after.notes.get("retried")
 
 

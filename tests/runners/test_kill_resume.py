@@ -17,6 +17,7 @@ import psutil
 import pytest
 import support
 
+from autokd.storage.attributes import RETRY_KEY
 from autokd.storage.ledger import record_of
 from autokd.study.study import Study
 from autokd.trial import Candidate, Outcome, TrialRecord
@@ -256,7 +257,7 @@ def test_interrupted_trial_is_queued_again(life: Life) -> None:
     assert len(interrupted) == 2
     for number in interrupted:
         assert trials[number].state.name == "FAIL"
-        [successor] = [t for t in trials.values() if t.user_attrs.get("retry_of") == number]
+        [successor] = [t for t in trials.values() if t.user_attrs.get(RETRY_KEY) == number]
         assert ended[successor.number].params == ended[number].params
 
 
@@ -265,7 +266,7 @@ def test_killed_worker_is_on_record_and_retried_once(life: Life) -> None:
     [(number, lost)] = [(n, r) for n, r in ended.items() if r.outcome == Outcome.FAILED]
     assert (lost.cause, lost.failed_stage) == ("lost_worker", "distill")
     assert "exit code -9" in str(lost.detail)
-    [successor] = [t for t in life.study.ledger.trials() if t.user_attrs.get("retry_of") == number]
+    [successor] = [t for t in life.study.ledger.trials() if t.user_attrs.get(RETRY_KEY) == number]
     assert ended[successor.number].outcome == Outcome.MEASURED
 
 

@@ -299,11 +299,22 @@ def test_a_teacher_of_logits_alone_is_not_asked_for_more(views: Shifted, tmp_pat
         fill(Linear(), views, tmp_path, taps=frozenset({"embedding"}))
 
 
+def as_version_0_1_left_it(folder: Path) -> None:
+    for file in (folder / "logits").glob("*.npy"):
+        file.replace(folder / file.name)
+    (folder / "logits").rmdir()
+
+
+def test_a_bank_of_version_0_1_is_read(views: Shifted, tmp_path: Path) -> None:
+    there = fill(Linear(), views, tmp_path).views
+    as_version_0_1_left_it(tmp_path)
+    bank = TeacherBank.open(tmp_path)
+    assert bank.views == there > 0 and bank.names == {"logits"}
+
+
 def test_a_bank_of_version_0_1_is_taken_over(views: Shifted, tmp_path: Path) -> None:
     fill(Linear(), views, tmp_path)
-    for file in (tmp_path / "logits").glob("*.npy"):
-        file.replace(tmp_path / file.name)
-    (tmp_path / "logits").rmdir()
+    as_version_0_1_left_it(tmp_path)
     teacher = Linear()
     bank = fill(teacher, views, tmp_path)
     assert teacher.asked == 1, "one sample, for the number of classes"

@@ -86,7 +86,7 @@ def test_every_page_is_there_and_says_something(built: Path) -> None:
     pages = ("index", "design", "benchmarks", "add_your_own", "contributing", "release", "changelog", "cli")
     api = {
         "autokd": ("search", "open_study", "best", "front", "export"),
-        "protocols": ("StudentFamily", "DataOptions", "Importance"),
+        "protocols": ("StudentFamily", "DataOptions", "Importance", "Knowledge", "Scheme"),
         "testing": ("check_family", "check_source", "check_sampler", "simulate"),
         "parts": ("FrontierSampler", "HalvingScheduler", "ProxyGate"),
     }

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
+from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
+from autokd.config.study_file import SearchConfig
+from autokd.errors import ConfigError
 from autokd.storage.lineage import rung_text
 from autokd.strategies.ladder.arms import RACE, arms_of, root_arms
 from autokd.strategies.ladder.forecast import Forecast
@@ -29,12 +33,15 @@ LAST_PART = 1 / 3
 
 
 class Ladder:
-    """The strategy ``ladder``; every decision follows from the ledger's records.
+    """Walks down from trained students, each step tuned from the one above; every decision follows from the ledger's records.
 
     Args:
         plan: The plan.
         reference: The hypervolume's reference point, if it is known.
     """
+
+    sampled: ClassVar[bool] = False
+    ladders: ClassVar[bool] = True
 
     def __init__(self, plan: Plan, reference: Sequence[float] | None) -> None:
         self.plan = plan
@@ -43,6 +50,25 @@ class Ladder:
         self.forest.stated = self.forest.goal_name in plan.config.reference_point
         self.searched = [p.name for p in plan.space.parameters if p.stage in SEARCHED]
         self.first = family_roots(plan) if self.options.roots == "auto" else []
+
+    @classmethod
+    def check(cls, search: SearchConfig, objectives: Sequence[Objective]) -> None:
+        """It walks down one objective of cost while it watches one of quality, and races its roots itself.
+
+        Raises:
+            ConfigError: One of the two is missing, or its trainings are to be stopped early.
+        """
+        if search.stop_early != "none":
+            law = "`search.stop_early` is for `strategy: independent`"
+            mend = "A ladder races its roots itself: leave it out."
+            raise ConfigError(law, f"{search.stop_early} with ladder", mend)
+        for scale, what, mend in (
+            ("log", "a cost, such as latency", "Add e.g. minimize latency_ms@cpu_1_thread"),
+            ("linear", "a quality, such as accuracy", "Add e.g. maximize accuracy"),
+        ):
+            if not any(o.scale == scale for o in objectives):
+                law = f"`search.strategy: ladder` needs {what}, among the objectives"
+                raise ConfigError(law, [o.name for o in objectives], f"{mend}, or use `strategy: independent`.")
 
     # ------------------------------------------------------------------------------------------- what is told
 

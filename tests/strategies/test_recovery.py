@@ -12,11 +12,12 @@ from support import tiny
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.files import write_atomic
+from autokd.storage.attributes import RECORD_KEY, RETRY_KEY
 from autokd.storage.ledger import record_of
 from autokd.strategies.driver import Driver
 from autokd.strategies.job import Job
 from autokd.study.study import Study
-from autokd.trial import RECORD_KEY, Measurement, Outcome, TrialRecord
+from autokd.trial import Measurement, Outcome, TrialRecord
 
 
 def new_study(folder: Path, **changes: Any) -> Study:
@@ -95,7 +96,7 @@ def test_interrupted_again_and_again_stays_one_candidate(tmp_path: Path) -> None
     job = given(driver)
     driver.complete(job, measured(job))
     assert outcomes(study) == ["interrupted"] * 3 + ["measured"]
-    assert [t.user_attrs.get("retry_of") for t in study.ledger.trials()] == [None, 0, 1, 2]
+    assert [t.user_attrs.get(RETRY_KEY) for t in study.ledger.trials()] == [None, 0, 1, 2]
     assert given(driver).candidate != job.candidate
 
 
@@ -104,7 +105,7 @@ def test_killed_between_taking_a_queued_candidate_and_asking_its_parameters(tmp_
     job = given(drive(study))
     drive(study)
     trial = study.optuna_study.ask()  # takes the queued one, then dies
-    assert trial.user_attrs["retry_of"] == job.number and trial.params == {}
+    assert trial.user_attrs[RETRY_KEY] == job.number and trial.params == {}
     assert given(drive(study)).candidate == job.candidate
 
 

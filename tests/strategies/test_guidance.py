@@ -24,22 +24,12 @@ from autokd.evaluation.screening.sketching import sketch_costs
 from autokd.evaluation.stages.prune import Cutting
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
-from autokd.storage.results import REFERENCE_KEY
+from autokd.storage.attributes import RECORD_KEY, REFERENCE_KEY
 from autokd.strategies.driver import Driver
 from autokd.strategies.guidance import Guidance
 from autokd.strategies.sampling import make_sampler
 from autokd.study.study import Study
-from autokd.trial import (
-    CONTINUES,
-    RECORD_KEY,
-    RETIMED,
-    Measurement,
-    Outcome,
-    Stage,
-    StageRecord,
-    TrialRecord,
-    Violation,
-)
+from autokd.trial import CONTINUES, RETIMED, Measurement, Outcome, Stage, StageRecord, TrialRecord, Violation
 
 GOALS = {
     "space": "digits",

@@ -17,7 +17,7 @@ from autokd.config.plan import make_plan
 from autokd.config.study_file import EDITABLE, BudgetConfig
 from autokd.config.until import Until, span_words
 from autokd.errors import ConfigError
-from autokd.storage.results import REFERENCE_KEY
+from autokd.storage.attributes import REFERENCE_KEY
 from autokd.strategies import driver as driver_module
 from autokd.strategies.driver import Driver
 from autokd.strategies.expected_gain import LEAST_OUTSIDE, LEAST_TO_STOP
