@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -66,8 +67,13 @@ class SeededViews:
         clean: np.ndarray = self._inputs[self._train[positions]]
         if self._change is None:
             return clean
-        changed: np.ndarray = self._change(clean, positions, partial(_hash, _key(self._seed, view % self.count)))
+        changed: np.ndarray = self._change(clean, positions, view_bits(self._seed, view % self.count))
         return changed
+
+
+def view_bits(seed: int, view: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The random bits of a view: ``uint64`` of each counter."""
+    return partial(_hash, _key(seed, view))
 
 
 def _key(seed: int, view: int) -> int:
