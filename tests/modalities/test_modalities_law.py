@@ -1,4 +1,4 @@
-"""Whoever needs to know a kind of input asks its modality: nobody else compares kinds, and an unknown one is never taken for a table."""
+"""Whoever must know a kind of input asks its modality: nobody else compares kinds, an unknown one is never taken for a table."""
 
 from __future__ import annotations
 
