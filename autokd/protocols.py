@@ -15,6 +15,7 @@ A plug-in is one file plus one entry-point line. The groups, and what each entry
 ``autokd.runners``     a class with ``run(...)``; see ``autokd.runners``
 ``autokd.spaces``      a package that holds ``*.yaml`` search spaces
 ``autokd.profiles``    a package that holds ``*.yaml`` hardware profiles
+``autokd.devices``     ``open(profile: HardwareProfile) -> Device``; see ``autokd.hardware.device``
 =====================  ==========================================================================================
 """
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from autokd.effort import FULL, Effort
 from autokd.trial import ParamValue
 
 if TYPE_CHECKING:
@@ -323,16 +325,7 @@ class LatencyResult:
 class Meter(Protocol):
     """Times a file on a profile, by name."""
 
-    def measure(
-        self,
-        path: Path,
-        profile: str,
-        quick: bool = False,
-        brief: bool = False,
-        above_ms: float = 0.0,
-        rough: bool = False,
-        once: bool = False,
-    ) -> LatencyResult: ...
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from autokd import source
 from autokd.errors import ConfigError, nearest
+from autokd.files import source_sha256
 
 KINDS = (
     "families",
@@ -27,6 +27,7 @@ KINDS = (
     "runners",
     "spaces",
     "profiles",
+    "devices",
 )
 FILE_KINDS = ("spaces", "profiles")
 
@@ -76,11 +77,18 @@ def load(kind: str, name: str) -> Any:
     """The implementation behind a registered name or a ``package.module:factory``.
 
     Raises:
-        ConfigError: Unknown name (the nearest is offered), or a module or attribute that cannot be imported.
+        ConfigError: Unknown name (the nearest is offered), or a package, module or attribute that cannot be imported.
     """
     point = _points(kind).get(name)
     if point is not None:
-        return point.load()
+        try:
+            return point.load()
+        except ImportError as error:
+            needed = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+            others = ", ".join(other for other in names(kind) if other != name)
+            mend = f"`pip install {needed}`" if needed else "Mend its package"
+            mend += f", or take one of {others}." if others else "."
+            raise ConfigError(f"{kind} {name!r} must be importable here", str(error), mend) from error
     if ":" in name and not name.startswith(("optuna:", "nni:")):
         return _import(kind, name)
     raise ConfigError(
@@ -97,7 +105,7 @@ def _import(kind: str, name: str) -> Any:
         sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), attribute)
-        source.sha256_of(module)  # now: a file that is edited later is not what was loaded
+        source_sha256(module)  # now: a file that is edited later is not what was loaded
         return found
     except ImportError as error:
         raise ConfigError(
@@ -125,7 +133,7 @@ def identity(kind: str, name: str) -> str:
     if point is not None and point.value.partition(":")[0].split(".")[0] == "autokd":
         return f"{name}@{getattr(found, 'revision', 1)}"
     module = point.module if point is not None else name.partition(":")[0]
-    return f"{name}@{source.sha256_of(module)}"
+    return f"{name}@{source_sha256(module)}"
 
 
 def listing(kind: str) -> list[Registered]:

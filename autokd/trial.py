@@ -118,6 +118,14 @@ class Measurement:
             return None
         return self.spread * self.value if self.unit == "ms" else self.spread
 
+    @classmethod
+    def with_error(
+        cls, metric: str, value: float, unit: str, profile: str | None = None, error: float | None = None
+    ) -> Measurement:
+        """One whose spread is known in its own unit."""
+        relative = error is not None and unit == "ms" and value != 0
+        return cls(metric, value, unit, profile, error / value if relative and error is not None else error)
+
 
 @dataclass(frozen=True)
 class Violation:

@@ -32,17 +32,18 @@ from common import write_section
 
 from autokd.compression.fold import fold_residuals
 from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.plans import GAINS, ORDER
 from autokd.compression.pruning import L1, prune
 from autokd.compression.quantization import quantize
 from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
 from autokd.deployment.export import export
+from autokd.effort import BRIEF, QUICK
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import screen
-from autokd.evaluation.screening.int8_race import GAINS, ORDER
 from autokd.evaluation.screening.preflight import draw, set_up_untaught
 from autokd.evaluation.screening.sketching import sketch_costs
 from autokd.evaluation.stages.prune import Cutting
@@ -139,7 +140,7 @@ def parts_of_a_screen(
         with short("session"):
             session_ms(folder / "sketch.onnx")
         with short("session and timing"):
-            brief = parts.meter.measure(folder / "sketch.onnx", PROFILE, brief=True)
+            brief = parts.meter.measure(folder / "sketch.onnx", PROFILE, BRIEF)
         with long("build"):
             student = blueprint.build()
         with long("cut"):
@@ -152,7 +153,7 @@ def parts_of_a_screen(
         with long("session"):
             session_ms(file)
         with long("session and timing"):
-            parts.meter.measure(file, PROFILE, quick=True)
+            parts.meter.measure(file, PROFILE, QUICK)
         full = [parts.meter.measure(f, PROFILE) for f in (folder / "sketch.onnx", file, file)]
         rows.append((drawn, brief.p50_ms, *(t.p50_ms for t in full), file.stat().st_size))
     return rows
@@ -170,7 +171,7 @@ def int8_of(
     for plan, content in files.items():
         (folder / "plan.onnx").write_bytes(content)
         with short("int8 timing"):
-            times[plan] = parts.meter.measure(folder / "plan.onnx", PROFILE, brief=True).p50_ms
+            times[plan] = parts.meter.measure(folder / "plan.onnx", PROFILE, BRIEF).p50_ms
     short.times["int8 plans"].append(len(files))
     with long("int8 quantize"):
         done = quantize(
@@ -185,7 +186,8 @@ def int8_of(
 def screens(arguments: argparse.Namespace, folder: Path) -> list[str]:
     """The first two tables."""
     short, long = Clock(), Clock()
-    found, int8 = [], []
+    found: list[Any] = []
+    int8: list[tuple[float, float, float, list[float]]] = []
     for space in SPACES:
         with opened(arguments.data, space, folder) as parts:
             params = draw(parts.plan.space, arguments.candidates // len(SPACES), 0)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from support import Ran
 
-from autokd import registry, source
+from autokd import registry
 from autokd.errors import ConfigError
+from autokd.files import source_sha256
 from autokd.study.study import Study
 
 PLAIN = "def sign():\n    return 1.0\n"
@@ -41,7 +42,7 @@ def forgetting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call
         for name in set(sys.modules) - before:
             if getattr(sys.modules[name], "__file__", "") and str(tmp_path) in str(sys.modules[name].__file__):
                 del sys.modules[name]
-        source.sha256_of.cache_clear()
+        source_sha256.cache_clear()
         sys.path_importer_cache.clear()
 
     yield forget

@@ -21,6 +21,7 @@ from autokd.config.space import load_space
 from autokd.data.check import checked
 from autokd.hardware.profile import load_profile
 from autokd.protocols import DataOptions, InputSpec, TeacherOptions
+from autokd.testing.devices import PROFILE, check_device
 from autokd.testing.families import check_family
 from autokd.testing.importance import check_importance
 from autokd.testing.methods import check_method
@@ -173,9 +174,21 @@ from stranger import USED
 class Plain(Independent):
     """Each candidate by itself, and says that it was asked."""
 
-    def next_move(self):
+    def begun(self, number, candidate):
         USED.add("strategies")
-        return super().next_move()
+        super().begun(number, candidate)
+''',
+    "watched.py": '''
+from autokd.hardware.local import LocalDevice
+from stranger import USED
+
+
+class Watched(LocalDevice):
+    """This host once more, and says that it was asked."""
+
+    def ask(self, request, file, timeout_s):
+        USED.add("devices")
+        return super().ask(request, file, timeout_s)
 ''',
     "largest.py": '''
 from stranger import USED
@@ -225,7 +238,13 @@ parameters:
   importance: {choice: [largest], stage: prune}
 """,
     "profiles/__init__.py": "",
-    "profiles/kiosk.yaml": "# A kiosk: one thread, four samples a call\nbatch: 4\nmin_duration_s: 0.02\nmax_duration_s: 0.1\n",
+    "profiles/kiosk.yaml": """\
+# A kiosk: one thread, four samples a call
+device: watched
+batch: 4
+min_duration_s: 0.02
+max_duration_s: 0.1
+""",
 }
 POINTS = {
     "families": "convs = stranger.nets:Convs",
@@ -240,6 +259,7 @@ POINTS = {
     "runners": "counted = stranger.runner:Counted",
     "spaces": "stranger = stranger.spaces",
     "profiles": "stranger = stranger.profiles",
+    "devices": "watched = stranger.watched:Watched",
 }
 NAMES = {kind: line.split(" = ")[0] for kind, line in POINTS.items()} | {"spaces": "convs_10", "profiles": "kiosk"}
 STUDY: dict[str, Any] = {
@@ -295,6 +315,7 @@ CONTRACTS: dict[str, Callable[[Path], object]] = {
     "runners": _runner,
     "spaces": lambda folder: load_space("convs_10"),
     "profiles": lambda folder: load_profile("kiosk"),
+    "devices": lambda folder: check_device(lambda: registry.load("devices", "watched")(PROFILE)),
 }
 
 

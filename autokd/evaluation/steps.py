@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
-from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN
 from autokd.evaluation.stages.build import Build
 from autokd.evaluation.stages.distill import Distill
 from autokd.evaluation.stages.export import Export

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from autokd.runners.ray_searcher import RECORD_KEY, LedgerSearcher
+from autokd.runners.ray_searcher import REPORTED_KEY, LedgerSearcher
 from autokd.strategies.halving import FIRST, Curve, Halving
 from autokd.trial import TrialRecord
 
@@ -102,7 +102,7 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on from a rung, or stop there; the searcher then tells the ledger the record of the rung."""
-        job, text = self.searcher.jobs.get(trial.trial_id), result.get(RECORD_KEY)
+        job, text = self.searcher.jobs.get(trial.trial_id), result.get(REPORTED_KEY)
         if result.get("done") or job is None or not text:
             return str(TrialScheduler.CONTINUE)
         goes_on = self.searcher.driver.goes_on(job, TrialRecord.from_json(text))

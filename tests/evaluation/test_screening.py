@@ -14,15 +14,16 @@ import torch
 from torch import nn
 
 from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.plans import GAINS, INT8_GAIN, ORDER
 from autokd.compression.shrinking import shrink_to
 from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
+from autokd.effort import BRIEF, FULL, QUICK, Effort
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening.exported import exported_costs
-from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN, ORDER
 from autokd.evaluation.screening.preflight import screen_one, set_up_untaught
 from autokd.evaluation.screening.screen import draw
 from autokd.evaluation.screening.sketching import sketch_costs
@@ -73,21 +74,12 @@ class Script:
     spread: float = 0.005
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def measure(
-        self,
-        path: Path,
-        profile: str,
-        quick: bool = False,
-        brief: bool = False,
-        above_ms: float = 0.0,
-        rough: bool = False,
-        once: bool = False,
-    ) -> LatencyResult:
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult:
         onnx.checker.check_model(onnx.load(path))
-        kind = "brief" if brief else "quick" if quick else "full"
+        kind = "brief" if effort.brief else "quick" if effort == QUICK else "full"
         self.calls.append((path.stem, profile, kind))
         value = self.times.get(f"{path.stem}@{profile}", self.times.get(path.stem, self.times.get("*", 1.0)))
-        return LatencyResult(value, value, self.spread, 5, None if brief else 1_000_000, 1.0)
+        return LatencyResult(value, value, self.spread, 5, None if effort.brief else 1_000_000, 1.0)
 
     def close(self) -> None:
         return None
@@ -411,14 +403,14 @@ def test_a_refused_candidate_is_never_built(tmp_path: Path, monkeypatch: pytest.
 
     limits = ["latency_ms <= 0.0001", "params <= 100000"]
     with closing(open_parts(tmp_path, constraints=limits)) as parts:
-        parts.meter.measure(first_file(parts, tmp_path), "cpu_1_thread", brief=True)  # starts the worker
+        parts.meter.measure(first_file(parts, tmp_path), "cpu_1_thread", BRIEF)  # starts the worker
         for owner, name in ((Blueprint, "build"), (export, "export_file"), (quantize, "quantize_file")):
             monkeypatch.setattr(owner, name, never)
         measure, timings = parts.meter.measure, list[bool]()
 
-        def counted(file: Path, profile: str, brief: bool = False, **more: Any) -> LatencyResult:
-            timings.append(brief)
-            return replace(measure(file, profile, brief=brief, **more), spread=0.0)  # else luck says what is clear
+        def counted(file: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult:
+            timings.append(effort.brief)
+            return replace(measure(file, profile, effort, above_ms), spread=0.0)  # else luck says what is clear
 
         monkeypatch.setattr(parts.meter, "measure", counted)
         for number, (width, bits) in enumerate([(8, 32), (16, 32), (512, 32), (8, 8), (16, 8), (512, 8)]):

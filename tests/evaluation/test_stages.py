@@ -139,9 +139,9 @@ def test_an_importance_of_ones_own_counts_by_its_source(tmp_path: Path, monkeypa
     (tmp_path / "stage_importance.py").write_text("class Mine:\n    needs_gradients = False\n")
     stage = Prune(BLUEPRINT, Cutting({"1": 0.5}, "stage_importance:Mine"), TRAINING)
     before = key_of(stage, ROOT)
-    from autokd import source
+    from autokd.files import source_sha256
 
     (tmp_path / "stage_importance.py").write_text("class Mine:\n    needs_gradients = True\n")
     del sys.modules["stage_importance"]
-    source.sha256_of.cache_clear()
+    source_sha256.cache_clear()
     assert key_of(stage, ROOT) != before

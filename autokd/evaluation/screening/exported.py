@@ -10,6 +10,7 @@ from torch import nn
 
 from autokd.compression.importance import L1
 from autokd.compression.quantization import quantize as quantize_file
+from autokd.effort import QUICK
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.screening.bench import Bench
 from autokd.evaluation.stages.export import to_onnx
@@ -50,7 +51,7 @@ def exported_costs(
         samples = np.asarray(data.inputs[data.splits.calibration[:8]])
         quantize_file(file, samples, quantized, comparison(bench.meter, bench.clock))
         file = quantized
-    found = file_costs(file, profiles, bench.meter, quick=True)
+    found = file_costs(file, profiles, bench.meter, QUICK)
     for left_over in folder.glob("*.onnx"):
         left_over.unlink()  # only the numbers are wanted
     return found

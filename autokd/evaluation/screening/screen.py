@@ -18,6 +18,7 @@ from torch import nn
 from autokd.compression.fold import absorbs_identity
 from autokd.compression.pruning import default_groups, shares, width_left
 from autokd.deployment.sketch import Sketch, sketch
+from autokd.effort import QUICK
 from autokd.evaluation.costs import static_costs, timed_costs
 from autokd.evaluation.screening.bench import Bench
 from autokd.evaluation.screening.int8_race import Int8Race
@@ -121,7 +122,7 @@ class Screening:
             self.verdict.clearly(True, brief) or self.verdict.clearly(False, brief)
         )
         if self.quick or near or (remembers and not self.verdict.clearly(False, brief)):
-            timed = self.verdict.bench.meter.measure(file, profile.name, quick=True)
+            timed = self.verdict.bench.meter.measure(file, profile.name, QUICK)
             return timed_costs(timed, profile, timing="quick", **extra)
         return [
             Measurement(brief.metric, brief.value, brief.unit, brief.profile, brief.spread, {**brief.extra, **extra})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
+from autokd.effort import BRIEF, ROUGH
 from autokd.evaluation.costs import timed_costs
 from autokd.evaluation.screening.bench import Bench
 from autokd.hardware.profile import HardwareProfile
@@ -52,8 +53,9 @@ class Verdict:
         """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
         tops = [c.limit * gain for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
         above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
-        rough = bool(above_ms) and not self.whole
-        timed = self.bench.meter.measure(file, profile.name, brief=True, above_ms=above_ms, rough=rough)
+        timed = self.bench.meter.measure(
+            file, profile.name, ROUGH if above_ms and not self.whole else BRIEF, above_ms=above_ms
+        )
         return timed_costs(timed, profile, timing="brief")[0]
 
     def limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:

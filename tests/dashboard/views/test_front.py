@@ -15,17 +15,14 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from autokd.config.objectives import Objective
-from autokd.dashboard.analysis import selection, texts
-from autokd.dashboard.components import limits
+from autokd.dashboard.analysis import selection
+from autokd.dashboard.commands import hand_over
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.storage.attributes import CONFIRMED_KEY, DRIVER_KEY, HOME_KEY, STATE_KEY
 from autokd.storage.folders import OWNER
 from autokd.trial import Measurement, Outcome, TrialRecord
 from tests.dashboard.conftest import EVIL, Make, Open, add, figures, write_student
-
-ACCURACY, LATENCY = Objective("maximize", "accuracy"), Objective("minimize", "latency_ms", "cpu_1_thread")
 
 
 def words(app) -> str:
@@ -80,14 +77,14 @@ def test_the_chosen_student_is_the_measured_file_and_runs(make: Make, open_page:
     app = open_page()
     app.select_slider(key="limit digits latency_ms@cpu_1_thread").set_value(0.03).run()
     member = next(m for m in study.members() if m.number == 2)
-    found = texts.download(study, member)
+    found = hand_over.download(study, member)
     assert found.name == "digits-2.onnx" and found.receipt_name == "digits-2.receipt.json"
     assert found.model == Path(str(member.artifact)).read_bytes()
     receipt = json.loads(found.receipt)
     assert receipt["trial"] == 2 and receipt["file"]["sha256"] == member.record.artifact_sha256
     (tmp_path / found.name).write_bytes(found.model)
     code = app.code[0].value
-    assert code == texts.snippet(found)
+    assert code == hand_over.snippet(found)
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     session = onnxruntime.InferenceSession(found.model, providers=["CPUExecutionProvider"])
     scores = session.run(None, {"input": np.zeros((1, 1, 8, 8), np.float32)})[0]
@@ -119,7 +116,7 @@ def test_a_ledger_cannot_make_a_foreign_folder_its_own(make: Make, open_page: Op
     for member in study.members():
         member = dataclasses.replace(member, artifact=str(home / "trials" / f"{member.number:05d}" / "student.onnx"))
         with pytest.raises(StudyError, match="must be a file of its study"):
-            texts.download(study, member)
+            hand_over.download(study, member)
 
 
 def test_a_file_outside_the_study_is_not_handed_out(make: Make, open_page: Open, tmp_path: Path) -> None:
@@ -223,73 +220,6 @@ def test_a_live_study_shows_a_new_student_by_itself(make: Make, open_page: Open)
     study.ledger.set_attr(STATE_KEY, "finished: enough")
     app.run()
     assert "finished (enough)" in words(app)
-
-
-def test_markdown_is_escaped() -> None:
-    assert texts.plain(":red[x] <b>\n$y$ `z`") == r"\:red\[x\] \<b\> \$y\$ \`z\`"
-
-
-# ------------------------------------------------------------------------------------------------------ picking
-
-
-def rows(*values: tuple[float, float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [{"number": k, "accuracy": a, "latency_ms@cpu_1_thread": ms} for k, (a, ms) in enumerate(values)]
-    )
-
-
-@pytest.mark.parametrize("values", [[0.0103, 0.3], [5.0, 5.0], [9.5e6, 1.2e7], [1.0, 10.0]])
-def test_a_slider_s_limits_reach_around_every_value(values: list[float]) -> None:
-    steps = selection.grid(pd.Series(values))
-    assert steps == sorted(steps)
-    assert min(values) <= steps[0] <= 1.11 * min(values)
-    assert max(values) <= steps[-1] <= 1.11 * max(values)
-
-
-def test_limits_stay_where_they_are_as_a_study_grows() -> None:
-    few, many = selection.grid(pd.Series([0.02, 0.05])), selection.grid(pd.Series([0.02, 0.05, 0.5, 0.01]))
-    assert set(few) <= set(many)
-
-
-def test_no_values_no_limits() -> None:
-    assert selection.grid(pd.Series([np.nan, 0.0])) == []
-
-
-def test_the_best_inside_limits_is_the_most_accurate_then_the_fastest() -> None:
-    found = rows((0.9, 3.0), (0.9, 2.0), (0.95, 9.0))
-    inside = selection.within(found, {"latency_ms@cpu_1_thread": 5.0}, {"accuracy": 0.5})
-    assert selection.best(inside, ACCURACY, LATENCY) == 1
-    assert selection.best(inside.iloc[:0], ACCURACY, LATENCY) is None
-
-
-def test_an_exchange_is_against_the_neighbours_on_the_front() -> None:
-    front = rows((0.8, 1.0), (0.9, 2.0), (0.95, 5.0))
-    cheaper, better = selection.exchanges(front, front.iloc[1], ACCURACY, LATENCY)
-    assert cheaper is not None and better is not None
-    assert (cheaper.number, better.number) == (0, 2)
-    assert (cheaper.cost, cheaper.gain) == pytest.approx((-1.0, -0.1))
-    assert (better.cost, better.gain) == pytest.approx((3.0, 0.05))
-    assert selection.exchanges(front, front.iloc[0], ACCURACY, LATENCY)[0] is None
-    behind = pd.Series({"number": 7, "accuracy": 0.85, "latency_ms@cpu_1_thread": 3.0})
-    cheaper, better = selection.exchanges(front, behind, ACCURACY, LATENCY)
-    assert cheaper is not None and better is not None
-    assert (cheaper.number, better.number) == (1, 2) and cheaper.gain == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize(
-    ("direction", "metric", "values"),
-    [("maximize", "m.n:tiny", [0.001, 0.009]), ("minimize", "log_loss", [0.30, 0.35]), ("maximize", "accuracy", [0.9, 0.901])],
-)  # fmt: skip
-def test_a_quality_s_slider_tells_students_apart(direction: str, metric: str, values: list[float]) -> None:
-    found = limits.quality_range(pd.Series(values), Objective(direction, metric))
-    assert found is not None
-    low, high = found.factor * min(values), found.factor * max(values)
-    assert found.low <= low + 1e-9 and found.high >= high - 1e-9
-    assert found.step <= (high - low) * (1 + 1e-9)
-
-
-def test_equal_qualities_have_no_slider() -> None:
-    assert limits.quality_range(pd.Series([0.5, 0.5]), ACCURACY) is None
 
 
 def test_a_limit_that_nobody_set_follows_a_growing_study(make: Make, open_page: Open) -> None:

@@ -17,8 +17,9 @@ from support import tiny
 
 from autokd.config.template import study_template
 from autokd.dashboard.commands import drivers, launch
-from autokd.dashboard.commands.study_file import check, free_name, moved_objectives
+from autokd.dashboard.commands.study_file import Checked, check, free_name, moved_objectives
 from autokd.dashboard.components.study_form import TEXT
+from autokd.errors import ConfigError, UserError
 from autokd.storage.attributes import DRIVER_KEY
 from autokd.study.study import Study
 
@@ -139,6 +140,29 @@ def test_what_is_wrong_is_said_with_line_law_value_and_mend(
     assert app.button(key="start button").disabled and app.button(key="start preflight button").disabled
 
 
+@pytest.mark.parametrize(
+    ("space", "place"),
+    [
+        ("family: [mlp\n", "mine.yaml, line 2: the file must be valid YAML"),
+        ("parameters: {width: {choice: [8, 16], stage: build}}\n", "mine.yaml: a space must name its family"),
+        ("&a [*a]\n", "mine.yaml: the file must not be nested without end"),
+    ],
+    ids=["a line", "no line", "no line of a loop"],
+)
+def test_an_error_of_another_file_names_it(open_page: Open, folder: Path, space: str, place: str) -> None:
+    (folder / "mine.yaml").write_text(space)
+    app = open_page("start")
+    app.text_area(key=TEXT).set_value(study_template().replace("space: digits", "space: mine.yaml", 1)).run()
+    assert len(app.error) == 1 and not app.exception
+    assert place in words(app)
+
+
+def test_an_error_without_file_and_line_has_no_place() -> None:
+    assert Checked(error=UserError("the disk must have room", "0 bytes")).place == ""
+    assert Checked(error=ConfigError("the text must be a mapping", "a list")).place == ""
+    assert Checked().place == ""
+
+
 def test_a_taken_name_is_said_and_another_offered(make: Make, open_page: Open, folder: Path) -> None:
     make("digits", students=1)
     (folder / "digits-2.yaml").write_text("name: other\n")
@@ -176,7 +200,7 @@ def test_pure_helpers(tmp_path: Path) -> None:
     goals = ["maximize accuracy", "minimize latency_ms@old"]
     assert moved_objectives(goals, ["old"], ["folder/new.yaml"]) == ["maximize accuracy", "minimize latency_ms@new"]
     assert moved_objectives(goals, ["old"], []) == goals
-    assert check(study_template()).line is None
+    assert check(study_template()).place == ""
 
 
 # ------------------------------------------------------------------------------------------------------------ real runs
