@@ -12,9 +12,12 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autokd.errors import StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -64,6 +67,14 @@ def read_json(path: Path, default: Any = None) -> Any:
 def digest(value: Any) -> str:
     """SHA-256 of plain values in canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+CHUNK_BYTES = 1 << 24
+
+
+def rows_per_chunk(array: np.ndarray) -> int:
+    """Rows of an array that make up about 16 MiB, so that memory-mapped ones stay on disk."""
+    return max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
 
 
 def file_sha256(path: Path) -> str:

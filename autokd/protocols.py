@@ -4,6 +4,7 @@ A plug-in is one file plus one entry-point line. The groups, and what each entry
 
 =====================  ==========================================================================================
 ``autokd.families``    :class:`StudentFamily`, or a plain callable ``(params, spec, classes) -> nn.Module``
+``autokd.modalities``  a class or factory of :class:`autokd.modalities.Modality`
 ``autokd.data``        ``load(options: DataOptions) -> RawData``
 ``autokd.teachers``    ``load(options: TeacherOptions) -> Teacher``
 ``autokd.methods``     a class or factory whose keyword arguments are the recipe; instances are
@@ -20,9 +21,9 @@ A plug-in is one file plus one entry-point line. The groups, and what each entry
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -39,43 +40,65 @@ Pace = Callable[[], AbstractContextManager[None]]
 """Entered around every batch of work on this host; blocks while a latency is being timed."""
 
 
+class Examples(Protocol):
+    """All raw samples, in order: a plain array, or named arrays and ragged rows (:mod:`autokd.modalities.examples`)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: np.ndarray, /) -> Any:
+        """Samples ``(B, *shape)`` at ``index`` (``(B,) int64``); of several inputs one such array each, by name."""
+        ...
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What one raw sample looks like.
 
     Args:
-        kind: ``"image"`` or ``"tabular"``.
-        shape: Shape of one sample: ``(C, H, W)`` or ``(F,)``.
-        dtype: Raw dtype, ``"float32"`` or ``"uint8"``.
-        mean: Per channel (image) or per feature (tabular), in raw units, over the train split.
+        kind: A registered modality, ``"image"`` or ``"tabular"`` among them.
+        shape: Shape of one sample: ``(C, H, W)``, ``(F,)``, ...; the longest one where rows are ragged.
+        dtype: Raw dtype, such as ``"float32"`` or ``"uint8"``.
+        mean: Per channel (image) or per feature (tabular), in raw units, over the train split; empty where nothing is measured.
         std: Likewise; never 0.
         low: Smallest raw value that can occur (used to fill shifted pixels).
         high: Largest raw value that can occur.
-        cardinalities: Tabular only, one entry a feature: 0 for a number, k > 0 for a category coded 0 .. k-1
-            (any other code means "unknown").
-        features: Tabular only: the features' names.
-        categories: Tabular only: the words behind each feature's codes, empty for numbers.
+        facts: What only the modality knows, as plain JSON values; see its file in ``autokd/modalities``.
     """
 
     kind: str
     shape: tuple[int, ...]
     dtype: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     low: float = 0.0
     high: float = 1.0
-    cardinalities: tuple[int, ...] = ()
-    features: tuple[str, ...] = ()
-    categories: tuple[tuple[str, ...], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape of one sample and dtype by name: one, ``input``, or those of ``facts["inputs"]``."""
+        return dict(self.facts.get("inputs") or {"input": (self.shape, self.dtype)})
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Facts stand beside the fields, a table's always: keys and data sets of earlier versions hold them so."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "facts"}
+        return {**own, **dict.fromkeys(TABLE_FACTS, ()), **self.facts}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> InputSpec:
-        kw: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-        kw["categories"] = tuple(tuple(c) for c in raw.get("categories", ()))
-        return cls(**kw)
+        facts = {name: _frozen(value) for name, value in raw.items()}
+        own = {f.name: facts.pop(f.name) for f in fields(cls) if f.name in facts}
+        return cls(**own, facts={n: v for n, v in facts.items() if v != () or n not in TABLE_FACTS})
+
+
+TABLE_FACTS = ("cardinalities", "features", "categories")
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as tuples, however deep."""
+    if isinstance(value, Mapping):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -94,16 +117,16 @@ class RawData:
     """What a data source returns, before splitting.
 
     Args:
-        inputs: ``(N, *shape)`` raw values, float32 or uint8; may be memory-mapped.
+        inputs: ``(N, *shape)`` raw values in a type that the modality reads; may be memory-mapped.
         targets: ``(N,) int64`` class indices.
         classes: Class names, in index order.
-        kind: ``"image"`` or ``"tabular"``.
+        kind: A registered modality, or ``package.module:factory`` of a person's own.
         test: Indices of the source's own test split, or ``None`` to cut one.
         validation: Likewise for an official validation split.
-        low, high, cardinalities, features, categories: See :class:`InputSpec`.
+        low, high, facts: See :class:`InputSpec`.
     """
 
-    inputs: np.ndarray
+    inputs: Examples
     targets: np.ndarray
     classes: tuple[str, ...]
     kind: str
@@ -111,9 +134,7 @@ class RawData:
     validation: np.ndarray | None = None
     low: float = 0.0
     high: float = 1.0
-    cardinalities: tuple[int, ...] = ()
-    features: tuple[str, ...] = ()
-    categories: tuple[tuple[str, ...], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,7 +152,7 @@ class Dataset:
     """Data ready for a study; ``fingerprint`` is the SHA-256 of inputs, targets and splits."""
 
     name: str
-    inputs: np.ndarray
+    inputs: Examples
     targets: np.ndarray
     classes: tuple[str, ...]
     spec: InputSpec
@@ -158,8 +179,8 @@ class Views(Protocol):
 class StudentFamily(Protocol):
     """A family of architectures.
 
-    The module that ``build`` returns reads normalised float32 input: ``(N, C, H, W)`` for images; ``(N, D)`` for tables,
-    categories already one-hot. It returns logits ``(N, classes)``. It may offer ``prune_groups() -> dict[str,
+    The module that ``build`` returns reads what the modality prepares, normalised float32: images ``(N, C, H, W)``; tables
+    ``(N, D)``, categories already one-hot. It returns logits ``(N, classes)``. It may offer ``prune_groups() -> dict[str,
     list[nn.Module]]`` naming the modules each ``prune_<group>`` ratio applies to, and ``blocks() -> list[dict]`` describing
     its blocks for people (``{"name", "kind", "out", ...}``).
     """
@@ -327,7 +348,7 @@ class Recipe:
         optimizer: ``"sgd"`` (Nesterov .9) or ``"adamw"``.
         lr: Peak rate of the one-cycle schedule.
         weight_decay: Coefficient; not applied to biases and norms.
-        augment: Name of the augmentation; see ``autokd.data.augment``.
+        augment: Name of the augmentation; see ``augmentations`` of the modality.
         views: Number of seeded views.
         label_smoothing: Of the cross-entropy term.
         precision: ``"float32"``, or ``"bfloat16"`` for the operators that PyTorch's autocast runs in it; weights, gradients'
@@ -344,6 +365,3 @@ class Recipe:
     label_smoothing: float = 0.0
     precision: str = "float32"
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-Blocks = Sequence[Mapping[str, Any]]

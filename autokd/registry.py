@@ -16,6 +16,7 @@ from autokd.files import source_sha256
 
 KINDS = (
     "families",
+    "modalities",
     "data",
     "teachers",
     "methods",

@@ -10,6 +10,7 @@ import pytest
 
 CLASSES = (
     "autokd.study.study:Study",
+    "autokd.modalities.modality:Modality",
     "autokd.distillation.knowledge.knowledge:Knowledge",
     "autokd.distillation.schemes.scheme:Scheme",
 )

@@ -18,7 +18,7 @@ from autokd.study.study import Study
 from autokd.trial import Measurement, Outcome, TrialRecord
 
 HOUSE = House(Path(__file__).parents[1])
-SISTERS = ("students", "data", "distillation", "compression", "hardware", "deployment", "teachers")
+SISTERS = ("students", "data", "distillation", "compression", "hardware", "deployment", "teachers", "modalities")
 """They never import each other: they meet in ``evaluation``."""
 ONLY_IN = {
     "ray": ("autokd/runners/ray_*.py",),

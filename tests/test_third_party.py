@@ -25,6 +25,7 @@ from autokd.testing.devices import PROFILE, check_device
 from autokd.testing.families import check_family
 from autokd.testing.importance import check_importance
 from autokd.testing.methods import check_method
+from autokd.testing.modalities import check_modality
 from autokd.testing.samplers import check_sampler
 from autokd.testing.schemes import check_scheme
 from autokd.testing.sources import check_source
@@ -55,12 +56,37 @@ class Net(nn.Module):
 class Convs:
     """Two convolutions of a stranger's, the first one prunable."""
 
-    kinds = frozenset({"image"})
+    kinds = frozenset({"plate"})
     defaults = {"width": 8}
 
     def build(self, params, spec, classes):
         USED.add("families")
         return Net(spec.shape[0], int({**self.defaults, **params}["width"]), classes)
+''',
+    "plates.py": '''
+from torch import nn
+
+from autokd.modalities import Modality
+from stranger import USED
+
+
+class Whiten(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.mean, self.std = spec.mean[0], spec.std[0]
+
+    def forward(self, raw):
+        return (raw - self.mean) / self.std
+
+
+class Plate(Modality):
+    """Grey plates (C, H, W), whitened as a whole."""
+
+    axes = "CHW"
+
+    def prepare(self, spec):
+        USED.add("modalities")
+        return Whiten(spec)
 ''',
     "pictures.py": '''
 import numpy as np
@@ -77,7 +103,7 @@ def bars(options):
     pictures = rng.normal(0.3, 0.1, (360, 1, 10, 10)).astype(np.float32)
     for picture, upright in zip(pictures[:, 0], targets):
         (picture.T if upright else picture)[rng.integers(10)] += 0.5
-    return RawData(np.clip(pictures, 0, 1), targets, ("level", "upright"), "image")
+    return RawData(np.clip(pictures, 0, 1), targets, ("level", "upright"), "plate")
 ''',
     "rule.py": '''
 import hashlib
@@ -222,6 +248,7 @@ max_duration_s: 0.1
 }
 POINTS = {
     "families": "convs = stranger.nets:Convs",
+    "modalities": "plate = stranger.plates:Plate",
     "data": "bars = stranger.pictures:bars",
     "teachers": "rule = stranger.rule:load",
     "methods": "halfway = stranger.halfway:Halfway",
@@ -255,7 +282,7 @@ STUDY: dict[str, Any] = {
 
 def _teacher(folder: Path) -> None:
     raw = checked(registry.load("data", "bars")(DataOptions(None, {}, 0, folder)), "bars")
-    spec = InputSpec("image", (1, 10, 10), "float32", (0.3,), (0.2,))
+    spec = InputSpec("plate", (1, 10, 10), "float32", (0.3,), (0.2,))
     check_teacher(
         registry.load("teachers", "rule"),
         TeacherOptions({"rule": 20}, spec, 2, np.array(raw.inputs[:6]), "cpu", folder),
@@ -273,7 +300,10 @@ def _strategy(folder: Path) -> None:
 
 CONTRACTS: dict[str, Callable[[Path], object]] = {
     "families": lambda folder: check_family(
-        registry.load("families", "convs"), InputSpec("image", (1, 10, 10), "float32", (0.3,), (0.2,)), classes=2
+        registry.load("families", "convs"), InputSpec("plate", (1, 10, 10), "float32", (0.3,), (0.2,)), classes=2
+    ),
+    "modalities": lambda folder: check_modality(
+        registry.load("modalities", "plate"), registry.load("data", "bars")(DataOptions(None, {}, 0, folder))
     ),
     "data": lambda folder: check_source(registry.load("data", "bars")),
     "teachers": _teacher,

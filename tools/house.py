@@ -23,6 +23,7 @@ ROOMS = (
     "autokd.protocols",
     "autokd.files",
     "autokd.registry",
+    "autokd.modalities",
     "autokd.compression",
     "autokd.distillation",
     "autokd.students",

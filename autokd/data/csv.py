@@ -74,9 +74,11 @@ def load(options: DataOptions) -> RawData:
         classes=classes,
         kind="tabular",
         test=np.arange(len(train), total) if test_file is not None else None,
-        cardinalities=tuple(len(w) for w in words),
-        features=tuple(features),
-        categories=tuple(words),
+        facts={
+            "cardinalities": tuple(len(w) for w in words),
+            "features": tuple(features),
+            "categories": tuple(words),
+        },
     )
 
 

@@ -12,10 +12,9 @@ import numpy as np
 from autokd import registry
 from autokd.data.check import checked
 from autokd.data.fingerprint import data_fingerprint
-from autokd.data.moments import mean_std
 from autokd.data.splits import limit_train, make_splits
 from autokd.errors import AutokdError, ConfigError, DataError, nearest
-from autokd.protocols import DataOptions, Dataset, InputSpec
+from autokd.protocols import DataOptions, Dataset
 
 COMMON = frozenset({"validation_fraction", "test_fraction", "calibration", "limit"})
 """Options of every source; they are read here and not passed on."""
@@ -90,19 +89,7 @@ def load_dataset(
     )
     if how.limit is not None:
         splits = replace(splits, train=limit_train(splits.train, raw.targets, how.limit, seed, raw.classes))
-    mean, std = mean_std(raw.inputs, splits.train, raw.cardinalities)
-    spec = InputSpec(
-        kind=raw.kind,
-        shape=tuple(raw.inputs.shape[1:]),
-        dtype=raw.inputs.dtype.name,
-        mean=mean,
-        std=std,
-        low=raw.low,
-        high=raw.high,
-        cardinalities=raw.cardinalities,
-        features=raw.features,
-        categories=raw.categories,
-    )
+    spec = registry.load("modalities", raw.kind)().describe(raw, splits.train)
     return Dataset(source, raw.inputs, raw.targets, raw.classes, spec, splits, data_fingerprint(raw, splits))
 
 

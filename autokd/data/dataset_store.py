@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autokd import registry
 from autokd.errors import StorageError
 from autokd.files import read_json, write_json
 from autokd.protocols import Dataset, InputSpec, Splits
@@ -23,7 +24,9 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     work = root / f".{folder.name}.{os.getpid()}"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        np.save(work / "inputs.npy", dataset.inputs, allow_pickle=False)
+        modality = registry.load("modalities", dataset.spec.kind)()
+        for name, array in modality.arrays(dataset.inputs).items():
+            np.save(work / ("inputs.npy" if name == "inputs" else f"inputs.{name}.npy"), array, allow_pickle=False)
         np.save(work / "targets.npy", dataset.targets, allow_pickle=False)
         for name in _ARRAYS:
             np.save(work / f"{name}.npy", getattr(dataset.splits, name), allow_pickle=False)
@@ -49,6 +52,7 @@ def open_dataset(folder: Path) -> Dataset:
     """The data set of a folder, inputs memory-mapped.
 
     Raises:
+        ConfigError: Its modality is not installed here.
         StorageError: The folder is not there or not whole.
     """
     facts = read_json(folder / "dataset.json")
@@ -56,13 +60,18 @@ def open_dataset(folder: Path) -> Dataset:
         raise StorageError(
             "the study's copy of the data must be there", str(folder), "Run `autokd resume`: it writes it again."
         )
+    spec = InputSpec.from_dict(facts["spec"])
+    inputs = {
+        file.stem.removeprefix("inputs."): np.load(file, mmap_mode="r", allow_pickle=False)
+        for file in folder.glob("inputs*.npy")
+    }
     splits = Splits(**{name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS})
     return Dataset(
         name=facts["name"],
-        inputs=np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False),
+        inputs=registry.load("modalities", spec.kind)().examples(inputs, spec),
         targets=np.load(folder / "targets.npy", allow_pickle=False),
         classes=tuple(facts["classes"]),
-        spec=InputSpec.from_dict(facts["spec"]),
+        spec=spec,
         splits=splits,
         fingerprint=facts["fingerprint"],
     )

@@ -7,22 +7,21 @@ import json
 
 import numpy as np
 
-from autokd.protocols import RawData, Splits
-
-CHUNK_BYTES = 1 << 24
-
-
-def rows_per_chunk(array: np.ndarray) -> int:
-    """Rows of an array that make up about 16 MiB."""
-    return max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+from autokd import registry
+from autokd.files import rows_per_chunk
+from autokd.protocols import TABLE_FACTS, RawData, Splits
 
 
 def data_fingerprint(raw: RawData, splits: Splits) -> str:
     """SHA-256 of inputs, targets, classes, what describes the input, and splits; the same on every machine."""
     sha = hashlib.sha256()
-    facts = [raw.kind, list(raw.classes), raw.low, raw.high, raw.cardinalities, raw.features, raw.categories]
+    inputs = registry.load("modalities", raw.kind)().arrays(raw.inputs)
+    facts = [raw.kind, list(raw.classes), raw.low, raw.high, *(raw.facts.get(name, ()) for name in TABLE_FACTS)]
+    more = {name: value for name, value in sorted(raw.facts.items()) if name not in TABLE_FACTS}
+    if more or list(inputs) != ["inputs"]:
+        facts += [more, list(inputs)]
     sha.update(json.dumps(facts, separators=(",", ":")).encode())
-    arrays = [raw.inputs, raw.targets, splits.train, splits.validation, splits.calibration, splits.test]
+    arrays = [*inputs.values(), raw.targets, splits.train, splits.validation, splits.calibration, splits.test]
     for array in arrays:
         # Shapes and dtypes part the arrays: a sample cannot move from one to the next unseen.
         sha.update(f"{array.dtype.newbyteorder('<').str}{array.shape}".encode())

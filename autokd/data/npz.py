@@ -55,8 +55,7 @@ def load(options: DataOptions) -> RawData:
         targets, names = encode(np.concatenate([y for _, y in pairs]), classes)
     except DataError as error:
         raise DataError(f"{path}: {error.law}", error.value, error.mend) from error
-    kind = "image" if inputs.ndim == 4 else "tabular"
-    low, high = _range(inputs) if kind == "image" else (0.0, 1.0)
+    kind, (low, high) = ("image", _range(inputs)) if inputs.ndim == 4 else ("tabular", (0.0, 1.0))
     return RawData(
         inputs, targets, names, kind, test=split.get("test"), validation=split.get("validation"), low=low, high=high
     )

@@ -54,7 +54,8 @@ def export(
     """Writes ``model`` as an ONNX file with dynamic batch; equal weights give equal bytes.
 
     Args:
-        model: Reads raw values ``(N, *spec.shape)`` in ``spec.dtype``, returns logits ``(N, classes) float32``.
+        model: Reads raw values ``(N, *spec.shape)`` in ``spec.dtype`` (of several inputs each, in the order of ``spec.inputs``),
+            returns logits ``(N, classes) float32``.
         spec: The raw input; travels along in the metadata.
         classes: Class names, in index order; travel along too.
         path: Where to write; there whole or not at all.
@@ -70,7 +71,7 @@ def export(
         graph = _trace(model, spec, opset)
     try:
         tidy(graph)
-        freeze_shapes(graph, spec.shape, spec.dtype)
+        freeze_shapes(graph, spec.inputs)
         fold_batch_norms(graph)
         for change in passes:
             change(graph)
@@ -87,33 +88,37 @@ def export(
 def _trace(model: nn.Module, spec: InputSpec, opset: int) -> onnx.ModelProto:
     """The TorchScript exporter first (some 20 ms), the dynamo exporter (a second) where that one gives up."""
     tensor = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
-    example = torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype), device=tensor.device)
+    examples = {
+        name: torch.zeros((2, *shape), dtype=getattr(torch, dtype), device=tensor.device)
+        for name, (shape, dtype) in spec.inputs.items()
+    }
     with _quiet(), torch.no_grad():
         try:
             buffer = io.BytesIO()
             torch.onnx.export(
                 model,
-                (example,),
+                tuple(examples.values()),
                 cast(Any, buffer),  # a path or a buffer; only the first is declared
                 dynamo=False,
                 opset_version=opset,
-                input_names=[INPUT],
+                input_names=list(examples),
                 output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                dynamic_axes={name: {0: "batch"} for name in (*examples, OUTPUT)},
             )
             return onnx.load_from_string(buffer.getvalue())
         except Exception as first:
             try:
-                argument = next(iter(inspect.signature(model.forward).parameters))
+                named = dict(zip(inspect.signature(model.forward).parameters, examples.values(), strict=False))
+                batch = torch.export.Dim("batch")
                 program = torch.onnx.export(
                     model,
                     (),
-                    kwargs={argument: example},
+                    kwargs=named,
                     dynamo=True,
                     opset_version=max(opset, 18),
-                    input_names=[INPUT],
+                    input_names=list(examples),
                     output_names=[OUTPUT],
-                    dynamic_shapes={argument: {0: torch.export.Dim("batch")}},
+                    dynamic_shapes={argument: {0: batch} for argument in named},
                     verbose=False,
                 )
                 if program is None:

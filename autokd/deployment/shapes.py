@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import onnxruntime
 
 from autokd.deployment.graph import drop_dead, set_constant
 
+Inputs = Mapping[str, tuple[tuple[int, ...], str]]
 BATCHES = (1, 3)
 SIZES = 3  # Resize's input of that index
 KEPT = (  # quantized weights stay integers; noise stays noise
@@ -23,16 +25,15 @@ KEPT = (  # quantized weights stay integers; noise stays noise
 )
 
 
-def freeze_shapes(model: onnx.ModelProto, shape: tuple[int, ...], dtype: str) -> int:
+def freeze_shapes(model: onnx.ModelProto, inputs: Inputs) -> int:
     """Replaces chains of Shape, Slice, Concat ... by constants; in place.
 
     What a tracer leaves behind for ``interpolate(size=...)`` or ``x.view(x.size(0), -1)`` is run for two batch sizes.
     What comes out the same is a constant; a Reshape that follows the batch gets 0 or -1 there, a Resize gets scales.
 
     Args:
-        model: Its first input reads ``(N, *shape)`` in ``dtype``.
-        shape: Of one sample.
-        dtype: ``"float32"`` or ``"uint8"``.
+        model: Reads ``(N, *shape)`` in the dtype of each of its inputs.
+        inputs: Shape of one sample and dtype, by the input's name.
 
     Returns:
         How many values became constants.
@@ -41,7 +42,7 @@ def freeze_shapes(model: onnx.ModelProto, shape: tuple[int, ...], dtype: str) ->
     wanted, resized = _frontier(graph)
     if not wanted:
         return 0
-    small, large = _run(model, (*wanted, *resized), shape, dtype)
+    small, large = _run(model, (*wanted, *resized), inputs)
     frozen = 0
     for name in wanted:
         if np.array_equal(small[name], large[name]):
@@ -83,7 +84,7 @@ def _frontier(graph: onnx.GraphProto) -> tuple[list[str], list[str]]:
 
 
 def _run(
-    model: onnx.ModelProto, names: tuple[str, ...], shape: tuple[int, ...], dtype: str
+    model: onnx.ModelProto, names: tuple[str, ...], inputs: Inputs
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     probe = copy.deepcopy(model)
     known = {v.name for v in (*probe.graph.input, *probe.graph.output)}
@@ -95,9 +96,9 @@ def _run(
     session = onnxruntime.InferenceSession(probe.SerializeToString(), options, ["CPUExecutionProvider"])
     results = []
     for batch in BATCHES:
-        data = np.zeros((batch, *shape), dtype)
-        found = dict(zip(asked, session.run(asked, {probe.graph.input[0].name: data}), strict=True))
-        results.append(found | {probe.graph.input[0].name: data})
+        data = {name: np.zeros((batch, *shape), dtype) for name, (shape, dtype) in inputs.items()}
+        found = dict(zip(asked, session.run(asked, data), strict=True))
+        results.append(found | data)
     return results[0], results[1]
 
 

@@ -28,6 +28,8 @@ def record(module: nn.Module, spec: InputSpec) -> tuple[Tape, Value, Value]:
     """
     owners = {id(m.weight): m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
     tape = Tape(owners)
+    if len(spec.inputs) != 1 or not spec.shape:
+        raise CannotSketch("the raw input must be one array with channels or features")
     channels, *space = spec.shape
     source = Value(tape, Channels(channels, fixed=True), tuple(space), getattr(torch, spec.dtype))
     try:

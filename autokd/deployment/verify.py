@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Agreement:
     accuracy_model: float
 
 
-def scores(path: Path, inputs: np.ndarray, batch: int = 256, threads: int = 1) -> np.ndarray:
-    """Output 0 of the file on raw inputs ``(N, *shape)``: ``(N, classes)``.
+def scores(path: Path, inputs: np.ndarray | Mapping[str, np.ndarray], batch: int = 256, threads: int = 1) -> np.ndarray:
+    """Output 0 of the file on raw inputs ``(N, *shape)``, of several inputs one such array each, by name: ``(N, classes)``.
 
     Raises:
         StageFailure: ONNX Runtime cannot load or run the file.
@@ -45,9 +46,10 @@ def scores(path: Path, inputs: np.ndarray, batch: int = 256, threads: int = 1) -
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         source, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+        named = inputs if isinstance(inputs, Mapping) else {source: inputs}
         parts = [
-            session.run([output], {source: np.ascontiguousarray(inputs[i : i + batch])})[0]
-            for i in range(0, len(inputs), batch)
+            session.run([output], {n: np.ascontiguousarray(a[i : i + batch]) for n, a in named.items()})[0]
+            for i in range(0, len(next(iter(named.values()))), batch)
         ]
     except Exception as error:  # the runtime raises types of its own, without a common base
         detail = " ".join(str(error).split())[:300]

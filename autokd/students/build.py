@@ -67,10 +67,10 @@ def family_builder(family: str) -> Any:
 
 
 def family_key(family: str, spec: InputSpec, classes: int) -> str:
-    """What a built module depends on beside its parameters; a person's own family counts with its source."""
-    known = registry.identity("families", family)
+    """What a built module depends on beside its parameters; a person's own family or modality counts with its source."""
+    known, kind = registry.identity("families", family), registry.identity("modalities", spec.kind)
     own = "" if known == f"{family}@1" else known  # as version 0.1 said it: teachers that it trained stay valid
-    return digest([family, own, spec.to_dict(), classes])
+    return digest([family, own, spec.to_dict(), classes, *([] if kind == f"{spec.kind}@1" else [kind])])
 
 
 def prune_groups(module: nn.Module) -> dict[str, list[nn.Module]] | None:

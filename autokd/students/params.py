@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autokd import registry
 from autokd.errors import ConfigError, nearest
 from autokd.protocols import InputSpec
 from autokd.trial import ParamValue
@@ -113,7 +114,7 @@ def check_task(family: str, kinds: frozenset[str], spec: InputSpec, classes: int
     """Refuse data that the family cannot read.
 
     Raises:
-        ConfigError: The wrong kind of data, an image that is not ``(C, H, W)``, or fewer than two classes.
+        ConfigError: The wrong kind of data, a shape that is not its kind's, or fewer than two classes.
     """
     if spec.kind not in kinds:
         raise ConfigError(
@@ -121,7 +122,8 @@ def check_task(family: str, kinds: frozenset[str], spec: InputSpec, classes: int
             f"{spec.kind} data",
             "Choose another family: `autokd list families`.",
         )
-    if spec.kind == "image" and len(spec.shape) != 3:
-        raise ConfigError("an image must have the shape (channels, height, width)", spec.shape)
+    axes = registry.load("modalities", spec.kind)().axes
+    if len(spec.shape) != len(axes):
+        raise ConfigError(f"{spec.kind} data must have a shape of {len(axes)} axes, {', '.join(axes)}", spec.shape)
     if classes < 2:
         raise ConfigError("a classifier needs at least 2 classes", classes)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from autokd import registry
 from autokd.errors import ConfigError, nearest
 from autokd.protocols import InputSpec
 
@@ -114,16 +115,22 @@ def _numbers(name: str, value: object, spec: InputSpec) -> tuple[float, ...]:
         return ()
     numbers = tuple(_number(name, v) for v in (value if isinstance(value, list | tuple) else [value]))
     channels = spec.shape[0]
-    if len(numbers) not in {1, channels} and not (spec.kind == "image" and channels == 1):
-        what = "channel" if spec.kind == "image" else "feature"
+    several = _axes(spec).startswith("C")
+    if len(numbers) not in {1, channels} and not (several and channels == 1):
+        what = "channel" if several else "feature"
         raise ConfigError(f"teacher.input.{name} must have one number, or one per {what} ({channels})", len(numbers))
     return numbers
+
+
+def _axes(spec: InputSpec) -> str:
+    """A letter for every axis of a sample."""
+    return str(registry.load("modalities", spec.kind)().axes)
 
 
 def _layout(value: object, spec: InputSpec) -> str | None:
     if value is None:
         return None
-    allowed = LAYOUTS if spec.kind == "image" else ("NF",)
+    allowed = LAYOUTS if _axes(spec) == "CHW" else ("NF",)
     if value not in allowed:
         raise ConfigError("teacher.input.layout must be one of " + ", ".join(allowed), repr(value))
     if value == "NHW" and spec.shape[0] != 1:
@@ -135,7 +142,7 @@ def _size(block: Mapping[str, Any], spec: InputSpec) -> tuple[int, int] | None:
     value = block.get("size")
     if value is None:
         return None
-    if spec.kind != "image":
+    if _axes(spec) != "CHW":
         raise ConfigError("teacher.input.size must be used with images only", repr(value))
     pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):

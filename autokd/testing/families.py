@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autokd import registry
 from autokd.protocols import InputSpec
-from autokd.students.raw_input import RawInput, flat_features
+from autokd.students.raw_input import RawInput
 from autokd.trial import ParamValue
 
 _OPSET = 17
@@ -30,24 +31,20 @@ def example_specs() -> dict[str, InputSpec]:
         "rgb24x40": InputSpec("image", (3, 24, 40), "float32", (0.5, 0.4, 0.3), (0.2, 0.2, 0.3), 0.0, 1.0),
         "table": InputSpec("tabular", (5,), "float32", (0.0, 1e3, -2.0, 4.0, 0.1), (1.0, 50.0, 0.1, 2.0, 3.0)),
         "mixed_table": InputSpec(
-            "tabular", (6,), "float32", (38.6, 0, 1e5, 2e3, 0, 0), (13.6, 1, 5e4, 10.0, 1, 1), cardinalities=codes
+            "tabular",
+            (6,),
+            "float32",
+            (38.6, 0, 1e5, 2e3, 0, 0),
+            (13.6, 1, 5e4, 10.0, 1, 1),
+            facts={"cardinalities": codes},
         ),
     }
 
 
 def raw_samples(spec: InputSpec, count: int, seed: int = 0) -> np.ndarray:
     """``(count, *shape)`` raw values such as ``spec`` describes; tables hold NaN and unknown codes too."""
-    rng = np.random.default_rng(seed)
-    if spec.kind == "image":
-        values = rng.uniform(spec.low, spec.high, (count, *spec.shape))
-        return (np.rint(values) if spec.dtype == "uint8" else values).astype(spec.dtype)
-    values = rng.normal(spec.mean, spec.std, (count, *spec.shape))
-    for feature, k in enumerate(spec.cardinalities):
-        if k:
-            values[:, feature] = rng.integers(-1, k + 1, count)
-    if spec.dtype == "float32":
-        values[rng.random(values.shape) < 0.1] = np.nan
-    return values.astype(spec.dtype)
+    samples: np.ndarray = registry.load("modalities", spec.kind)().sample(spec, count, seed)
+    return samples
 
 
 def check_family(
@@ -213,7 +210,7 @@ def _check_blocks(model: nn.Module) -> None:
 
 
 def _normalised(spec: InputSpec, count: int) -> torch.Tensor:
-    shape = spec.shape if spec.kind == "image" else (flat_features(spec),)
+    shape = registry.load("modalities", spec.kind)().prepared_shape(spec)
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from autokd import registry
 from autokd.data.dataset_store import open_dataset
 from autokd.errors import StudyError
 from autokd.evaluation.metrics import confusion
 from autokd.figures import Block, read_blocks
 from autokd.files import read_json
-from autokd.protocols import CurvePoint, Dataset
+from autokd.protocols import CurvePoint
 
 SHOWN = 12
 """Mistakes that are shown."""
@@ -40,8 +41,8 @@ class Judged:
         classes: Names, in order.
         matrix: ``(classes, classes) int64``: row = true class, column = predicted class.
         mistakes: The most confident wrong answers, worst first.
-        pictures: Of these mistakes, ``(H, W) uint8`` or ``(H, W, 3) uint8`` each; empty of tabular data.
-        rows: Of these mistakes, the raw features; ``None`` of images.
+        pictures: Of these mistakes, ``(H, W) uint8`` or ``(H, W, 3) uint8`` each; empty of data that are shown as rows.
+        rows: Of these mistakes, the raw features; ``None`` of pictures.
     """
 
     classes: tuple[str, ...]
@@ -141,6 +142,7 @@ def judge(scores_at: Path, data_at: Path, fingerprint: str | None = None) -> Jud
         fingerprint: The data that the study was run on; ``None`` if not known.
 
     Raises:
+        ConfigError: The data's modality is not installed here.
         StudyError: Scores and data do not belong together.
         StorageError: The data are not whole.
     """
@@ -163,10 +165,10 @@ def judge(scores_at: Path, data_at: Path, fingerprint: str | None = None) -> Jud
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     mistakes = tuple(Mistake(data.classes[targets[i]], data.classes[said[i]], float(sure[i])) for i in worst)
     matrix = confusion(scores, targets, len(data.classes))
-    where = [int(i) for i in index[worst]]
-    if data.spec.kind == "image":
-        return Judged(data.classes, matrix, mistakes, tuple(picture(data, i) for i in where))
-    return Judged(data.classes, matrix, mistakes, rows=features(data, where))
+    where = np.asarray(index[worst])
+    shown = registry.load("modalities", data.spec.kind)().show(data.inputs, data.spec, where, SIDE)
+    rows = None if shown.columns is None else pd.DataFrame(shown.columns)
+    return Judged(data.classes, matrix, mistakes, shown.pictures, rows)
 
 
 def answers(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,32 +176,6 @@ def answers(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     said = np.asarray(scores.argmax(axis=1), dtype=np.int64)
     top = np.take_along_axis(scores, said[:, None], axis=1)
     return said, 1.0 / np.exp(np.asarray(scores, dtype=np.float64) - top).sum(axis=1)
-
-
-def picture(data: Dataset, index: int) -> np.ndarray:
-    """One raw sample ``(C, H, W)`` as a picture, its range spread to 0..255, enlarged without smoothing."""
-    low, high = data.spec.low, data.spec.high
-    raw = (np.asarray(data.inputs[index], dtype=np.float32) - low) / max(high - low, 1e-12)
-    whole = np.clip(np.rint(255 * raw), 0, 255).astype(np.uint8)
-    # grey unless it has exactly the three channels of a colour picture
-    flat = np.moveaxis(whole, 0, -1) if whole.shape[0] == 3 else whole[0]
-    times = max(1, round(SIDE / max(flat.shape[:2])))
-    large = flat.repeat(times, axis=0).repeat(times, axis=1)
-    step = -(-max(large.shape[:2]) // (2 * SIDE))  # a photograph is thinned instead
-    return np.ascontiguousarray(large[::step, ::step])
-
-
-def features(data: Dataset, where: Sequence[int]) -> pd.DataFrame:
-    """Raw rows of a table, categories in words."""
-    rows = np.asarray(data.inputs[list(where)])
-    columns: dict[str, list[Any]] = {}
-    for k in range(rows.shape[1]):
-        name = data.spec.features[k] if k < len(data.spec.features) else f"feature {k}"
-        words = data.spec.categories[k] if k < len(data.spec.categories) else ()
-        columns[name] = [
-            (words[int(v)] if 0 <= v < len(words) else "unknown") if words else float(v) for v in rows[:, k]
-        ]
-    return pd.DataFrame(columns)
 
 
 def confusions(judged: Judged, most: int = 20) -> pd.DataFrame:

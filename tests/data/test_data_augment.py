@@ -23,7 +23,7 @@ def table() -> Dataset:
     values = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     values[:, 1] = np.arange(40) % 4
     values[5, 0] = np.nan
-    spec = InputSpec("tabular", (3,), "float32", (0.0,) * 3, (1.0, 1.0, 2.0), cardinalities=(0, 4, 0))
+    spec = InputSpec("tabular", (3,), "float32", (0.0,) * 3, (1.0, 1.0, 2.0), facts={"cardinalities": (0, 4, 0)})
     return dataset(values, spec)
 
 

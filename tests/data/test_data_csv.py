@@ -37,9 +37,9 @@ HEADER = ["size, colour, kind, bought"]
 @pytest.mark.parametrize("name", ["d.csv", "d.csv.gz"])
 def test_numbers_and_categories(load: Load, write: Callable[..., Path], name: str) -> None:
     data = load("csv", write(HEADER + rows(), name))
-    assert data.spec.features == ("size", "colour", "kind")
-    assert data.spec.cardinalities == (0, 2, 0)
-    assert data.spec.categories == ((), ("blue", "red"), ())
+    assert data.spec.facts["features"] == ("size", "colour", "kind")
+    assert data.spec.facts["cardinalities"] == (0, 2, 0)
+    assert data.spec.facts["categories"] == ((), ("blue", "red"), ())
     assert data.classes == ("no", "yes")
     assert data.inputs[:2].tolist() == [[0.5, 0.0, 0.0], [1.5, 1.0, 1.0]]
     assert data.targets[:2].tolist() == [0, 1]
@@ -49,7 +49,7 @@ def test_numbers_and_categories(load: Load, write: Callable[..., Path], name: st
 def test_the_header_is_told_from_the_rows(load: Load, write: Callable[..., Path]) -> None:
     bare = load("csv", write(rows()))
     assert len(bare.inputs) == 40
-    assert bare.spec.features[0] == "column_0"
+    assert bare.spec.facts["features"][0] == "column_0"
     words = ["colour,taste"] + ["red,sweet", "green,sour"] * 10
     assert len(load("csv", write(words)).inputs) == 20
     assert len(load("csv", write(words[1:])).inputs) == 20
@@ -65,7 +65,7 @@ def test_target_by_name_or_index(load: Load, write: Callable[..., Path], target:
 def test_another_target_leaves_the_last_column_a_feature(load: Load, write: Callable[..., Path]) -> None:
     data = load("csv", write(HEADER + rows()), target="kind")
     assert data.classes == ("0", "1", "2", "3")
-    assert data.spec.categories[2] == ("no", "yes")
+    assert data.spec.facts["categories"][2] == ("no", "yes")
 
 
 def test_number_labels_are_in_numeric_order(load: Load, write: Callable[..., Path]) -> None:
@@ -75,8 +75,8 @@ def test_number_labels_are_in_numeric_order(load: Load, write: Callable[..., Pat
 def test_codes_as_words_columns_left_out_and_other_separators(load: Load, write: Callable[..., Path]) -> None:
     lines = [line.replace(", ", ";") for line in HEADER + rows()]
     data = load("csv", write(lines), separator=";", categorical=["kind"], ignore=["size"])
-    assert data.spec.features == ("colour", "kind")
-    assert data.spec.categories[1] == ("0", "1", "2", "3")
+    assert data.spec.facts["features"] == ("colour", "kind")
+    assert data.spec.facts["categories"][1] == ("0", "1", "2", "3")
 
 
 def test_missing_values(load: Load, write: Callable[..., Path], told: list[str]) -> None:
@@ -175,5 +175,5 @@ def test_adult_with_its_own_test_file(load: Load) -> None:
     assert data.inputs.shape == (48_842, 14)
     assert data.classes == ("<=50K", ">50K")
     assert len(data.splits.test) == 16_281
-    assert data.spec.cardinalities == (0, 8, 0, 16, 0, 7, 14, 6, 5, 2, 0, 0, 0, 41)
+    assert data.spec.facts["cardinalities"] == (0, 8, 0, 16, 0, 7, 14, 6, 5, 2, 0, 0, 0, 41)
     assert abs(data.targets[data.splits.test].mean() - 0.2362) < 1e-3

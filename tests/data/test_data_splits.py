@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from autokd.data.fingerprint import data_fingerprint
-from autokd.data.moments import mean_std
 from autokd.data.splits import allocate, limit_train, make_splits
 from autokd.errors import ConfigError, DataError
+from autokd.modalities.arrays import by_channel, mean_std
+from autokd.modalities.tabular import Tabular
 from autokd.protocols import Dataset, RawData, Splits
 
 NAMES = ("train", "validation", "calibration", "test")
@@ -102,14 +103,15 @@ def test_allocate_gives_what_it_can_and_keeps_the_rest(total: int) -> None:
 def test_mean_and_std_are_those_of_numpy_on_train_alone() -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4)).astype(np.uint8)
     train = np.arange(30)
-    mean, std = mean_std(images, train)
+    mean, std = mean_std(images, train, by_channel)
     assert np.allclose(mean, images[:30].mean(axis=(0, 2, 3)))
     assert np.allclose(std, images[:30].std(axis=(0, 2, 3)))
 
 
 def test_missing_numbers_and_categories_do_not_count() -> None:
     table = np.array([[1.0, 2.0, 5.0], [np.nan, 0.0, 5.0], [3.0, 1.0, 5.0]], np.float32)
-    mean, std = mean_std(table, np.arange(3), (0, 3, 0))
+    facts = {"cardinalities": (0, 3, 0)}
+    mean, std = Tabular().moments(RawData(table, np.arange(3), ("a", "b"), "tabular", facts=facts), np.arange(3))
     assert mean == (2.0, 0.0, 5.0)
     assert std == (1.0, 1.0, 1.0)
 

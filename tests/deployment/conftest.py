@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 IMAGE = InputSpec("image", (1, 8, 8), "uint8", (4.9,), (6.0,), 0, 16)
 RGB = InputSpec("image", (3, 20, 12), "float32", (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
-TABLE = InputSpec("tabular", (6,), "float32", (0.0,) * 6, (1.0,) * 6, features=tuple("abcdef"))
+TABLE = InputSpec("tabular", (6,), "float32", (0.0,) * 6, (1.0,) * 6, facts={"features": tuple("abcdef")})
 
 
 class Picture(nn.Module):

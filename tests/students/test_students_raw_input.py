@@ -29,7 +29,7 @@ def expected(spec: InputSpec, raw: np.ndarray) -> np.ndarray:
     if spec.kind == "image":
         mean, std = (np.array(v).reshape(1, -1, 1, 1) for v in (spec.mean, spec.std))
         return ((raw.astype(np.float64) - mean) / std).reshape(len(raw), -1)
-    kinds = spec.cardinalities or (0,) * spec.shape[0]
+    kinds = spec.facts.get("cardinalities") or (0,) * spec.shape[0]
     rows = []
     for sample in raw.astype(np.float64):
         numbers = [
@@ -55,7 +55,7 @@ def test_normalises_alike_in_torch_and_in_the_file(key: str) -> None:
 
 
 def test_unknown_codes_and_missing_values_by_hand() -> None:
-    spec = InputSpec("tabular", (2,), "float32", (10.0, 0.0), (2.0, 1.0), cardinalities=(0, 3))
+    spec = InputSpec("tabular", (2,), "float32", (10.0, 0.0), (2.0, 1.0), facts={"cardinalities": (0, 3)})
     raw = np.array([[14, 2], [np.nan, 3], [8, -1], [10, np.nan], [10, 1.5]], np.float32)
     wanted = [[2, 0, 0, 1], [0, 0, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     model = RawInput(Echo(), spec)
@@ -65,7 +65,7 @@ def test_unknown_codes_and_missing_values_by_hand() -> None:
 
 @pytest.mark.parametrize("kinds", [(2, 3), (0, 0), (0, 1)], ids=str)
 def test_uint8_tables(kinds: tuple[int, ...]) -> None:
-    spec = InputSpec("tabular", (2,), "uint8", (3.0, 1.0), (1.0, 2.0), cardinalities=kinds)
+    spec = InputSpec("tabular", (2,), "uint8", (3.0, 1.0), (1.0, 2.0), facts={"cardinalities": kinds})
     raw = np.array([[0, 1], [1, 2], [5, 0]], np.uint8)
     model = RawInput(Echo(), spec)
     np.testing.assert_allclose(model(torch.from_numpy(raw)).numpy(), expected(spec, raw))

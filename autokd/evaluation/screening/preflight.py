@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from autokd import registry
 from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
 from autokd.config.space import SearchSpace
@@ -239,7 +240,8 @@ def train_seconds(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) ->
 
 def disk_bytes(plan: Plan, parts: Parts, found: list[Probe]) -> float:
     """Copy of the data, the teacher's outputs, and five files' worth a trial (weights, ONNX, scores), bounded."""
-    data = float(parts.dataset.inputs.nbytes)
+    modality = registry.load("modalities", parts.dataset.spec.kind)()
+    data = float(sum(array.nbytes for array in modality.arrays(parts.dataset.inputs).values()))
     every = recipes(plan, parts.train_size)
     bank = sum(r.views for r in every) * parts.train_size * len(parts.dataset.classes) * 2.0
     file = sorted(p.costs["params"] for p in found)[len(found) // 2] * 4.0

@@ -12,6 +12,7 @@ import pytest
 from autokd.dashboard.analysis import evidence
 from autokd.data.dataset_store import save_dataset
 from autokd.errors import StudyError
+from autokd.modalities.image import Image
 from autokd.protocols import InputSpec
 from tests.dashboard.made_data import dataset, scores_of
 
@@ -50,7 +51,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 def test_a_colour_photograph_is_made_smaller_and_keeps_its_channels(tmp_path: Path) -> None:
     spec = InputSpec("image", (3, 600, 400), "uint8", (0.0,) * 3, (1.0,) * 3, 0.0, 255.0)
     data = replace(dataset(), inputs=np.full((60, 3, 600, 400), 7, np.uint8), spec=spec)
-    shown = evidence.picture(data, 0)
+    (shown,) = Image().show(data.inputs, data.spec, np.array([0]), evidence.SIDE).pictures
     assert shown.shape == (200, 134, 3) and set(np.unique(shown)) == {7}
 
 
