@@ -95,7 +95,8 @@ class Measurement:
         value: The number, in ``unit``.
         unit: ``"ms"``, ``"bytes"``, ``"ratio"`` ...; empty for a plain count.
         profile: Hardware profile, or ``None`` where no device is involved.
-        spread: Half-width relative to the value (latency: over blocks), or the standard error of a ratio metric.
+        spread: Half-width, relative to the value where the metric says so (latency: over blocks), else in its unit, e.g. the
+            standard error of a ratio; see :func:`autokd.config.objectives.error_of`.
         extra: Further figures of the same measurement, e.g. ``{"p90_ms": .., "count": ..}``.
     """
 
@@ -110,13 +111,6 @@ class Measurement:
     def name(self) -> str:
         """``latency_ms@profile``, or the plain metric."""
         return f"{self.metric}@{self.profile}" if self.profile else self.metric
-
-    @property
-    def error(self) -> float | None:
-        """The spread in the measurement's own unit."""
-        if self.spread is None:
-            return None
-        return self.spread * self.value if self.unit == "ms" else self.spread
 
 
 @dataclass(frozen=True)

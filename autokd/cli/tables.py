@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of, relative_spread
 from autokd.formatting import _span, common, number, summary
 from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
@@ -32,10 +32,15 @@ def _out() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
+def _told_value(m: Mapping[str, Any]) -> str:
+    """A measurement out of plain values."""
+    return number(m["value"], m["unit"], m["spread"], relative=relative_spread(m["metric"]))
+
+
 def _cell(member: Member, objective: Objective) -> str:
     for m in member.record.measurements:
         if m.name == objective.name:
-            return number(m.value, m.unit, m.spread)
+            return number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
     return "-"
 
 
@@ -106,7 +111,7 @@ def front(study: Study, found: Sequence[Member], profile: str | None = None) -> 
         cells = ["teacher"]
         for name in [*(o.name for o in objectives), *extra]:
             t = values.get(name)
-            cells.append(number(t["value"], t["unit"], t["spread"]) if t else "-")
+            cells.append(_told_value(t) if t else "-")
         table.add_section()
         blank = [""] * (len(table.columns) - len(cells) - 1)
         table.add_row(*cells, *blank, Text(teacher["name"]), style="dim")
@@ -202,7 +207,7 @@ def ladder_words(worth: Mapping[str, Any]) -> str:
 def trial(facts: Mapping[str, Any]) -> None:
     rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"])), *_reasons(facts)])
     rows([(k, str(v)) for k, v in facts["params"].items()], "parameters")
-    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in facts["measurements"]], "measurements")
+    rows([(_name(m), _told_value(m)) for m in facts["measurements"]], "measurements")
     if facts.get("confirmed"):
         rows([(k, f"{v:.4f}") for k, v in facts["confirmed"].items()], "on the test split")
     stages = [
@@ -268,7 +273,7 @@ def exported(study: Study, member: Member, path: Path) -> None:
 
 
 def measured(file: Path, found: Sequence[Mapping[str, Any]]) -> None:
-    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in found], str(file))
+    rows([(_name(m), _told_value(m)) for m in found], str(file))
 
 
 def verified(found: Mapping[str, Any]) -> None:

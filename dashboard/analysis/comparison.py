@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, error_of, metric_of, relative_spread
 from autokd.dashboard.analysis.texts import confirmed_facts, title
 from autokd.formatting import number
 from autokd.storage.lineage import Lineage, left_words
@@ -83,7 +83,8 @@ def column(member: Member) -> str:
 def _readings(member: Member) -> Iterator[tuple[str, str, Reading]]:
     for m in member.record.measurements:
         where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
-        yield m.metric, where, Reading(m.value, m.unit, m.error, number(m.value, m.unit, m.spread))
+        text = number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
+        yield m.metric, where, Reading(m.value, m.unit, error_of(m.metric, m.value, m.spread), text)
     for metric, where, value, error in confirmed_facts(member.confirmed):
         unit = metric_of(metric).unit
         yield metric, where, Reading(value, unit, error, number(value, unit, error))

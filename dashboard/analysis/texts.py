@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of, relative_spread
 from autokd.errors import StudyError
 from autokd.formatting import number
 from autokd.storage.folders import owned_home
@@ -126,7 +126,8 @@ def facts_table(member: Member) -> pd.DataFrame:
     rows = []
     for m in member.record.measurements:
         where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
-        rows.append({"measurement": title(m.metric), "value": number(m.value, m.unit, m.spread), "of": where})
+        text = number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
+        rows.append({"measurement": title(m.metric), "value": text, "of": where})
     for metric, where, value, error in confirmed_facts(member.confirmed):
         text = number(value, metric_of(metric).unit, error)
         rows.append({"measurement": title(metric), "value": text, "of": where})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import relative_spread
 from autokd.dashboard.analysis import trials_table as tables
 from autokd.dashboard.analysis.evidence import traceback_of
 from autokd.dashboard.analysis.texts import file_name, plain
@@ -185,7 +186,9 @@ def what_became(view: View, trial: int, record: TrialRecord) -> None:
     """How it ended, in words."""
     pages = st.session_state["pages"]
     if record.outcome == Outcome.MEASURED:
-        values = {m.name: number(m.value, m.unit, m.spread) for m in record.measurements}
+        values = {
+            m.name: number(m.value, m.unit, m.spread, relative=relative_spread(m.metric)) for m in record.measurements
+        }
         text = ", ".join(f"{o.name} {values[o.name]}" for o in view.objectives if o.name in values)
         st.markdown(plain(f"Measured: {text}."))
         broken(record)
