@@ -148,6 +148,18 @@ class StageFailure(TrialError):
         return type(self), (self.stage, self.cause, self.detail, self.traceback)
 
 
+def first_line(error: BaseException | str, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` characters; its type's name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:most] if lines else "" if isinstance(error, str) else type(error).__name__
+
+
+def named_line(error: BaseException) -> str:
+    """:func:`first_line` behind the type's name: ``ValueError: it holds no graph``."""
+    said, name = first_line(error), type(error).__name__
+    return name if said == name else f"{name}: {said}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A mend that names the closest known spelling, or lists what there is."""
     names = sorted(known)

@@ -9,14 +9,12 @@ a storage shares it. Drift beyond ``LIMIT`` is no clock rate any more, and nothi
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from autokd.files import digest
+from autokd.files import digest, new_file
 from autokd.hardware.host import cpu_model
 
 LIMIT = 0.25
@@ -68,13 +66,9 @@ class HostClock:
         if file is None:
             return beat_us
         with suppress(OSError):  # a full disk is reported by what needs the disk
-            file.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"host": platform.node(), "cpu": cpu_model(), "beat_us": beat_us})
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as temporary:
-                temporary.write(text)
-            if self._kept() is None:
-                file.unlink(missing_ok=True)  # broken
-            with suppress(FileExistsError):
-                os.link(temporary.name, file)
-            Path(temporary.name).unlink()
+            with new_file(file, replace=False) as part:
+                part.write_text(text, encoding="utf-8")
+                if self._kept() is None:
+                    file.unlink(missing_ok=True)  # broken
         return self._kept() or beat_us

@@ -26,7 +26,7 @@ from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from autokd.config.plan import Plan
-from autokd.errors import HardwareError, StorageError
+from autokd.errors import HardwareError, StorageError, first_line
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
 from autokd.runners.ray_scheduler import LedgerScheduler
@@ -175,7 +175,7 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError, AuthenticationError) as error:
         law = f"Ray must start on {address or 'this host'}"
-        raise HardwareError(law, str(error).splitlines()[0], _mend(error)) from None
+        raise HardwareError(law, first_line(error), _mend(error)) from None
     try:
         _check_resources(plan)
         yield
