@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -16,6 +17,8 @@ CONTINUES = "continues"
 """Note of a trial that goes on with the training of one that halving had stopped: that one's number."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
+
+_CHANNELS = re.compile(r"prune[_ ](?P<group>\S+) (?P<ratio>[0-9.]+)")
 
 
 class Stage(StrEnum):
@@ -48,6 +51,41 @@ class Outcome(StrEnum):
 
 Origin = tuple[str, str, str]
 """Where a rung goes on from: stage and key of its parent's weights, and the plan of the parent's int8 file, "" for float."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One thing that a step down a ladder took from a student.
+
+    Args:
+        kind: ``"channels"`` of a prune group, or ``"shape"``: another value of a build parameter (a block less, fewer pixels).
+        what: The prune group, ``"all"`` for every group; or the parameter.
+        was: Of channels the share before the cut, 1; of a shape the value that was, ``None`` where it is not known.
+        now: Of channels the share that is left, in (0, 1), about: widths are rounded; of a shape the value that is.
+    """
+
+    kind: str
+    what: str
+    was: ParamValue | None
+    now: ParamValue | None
+
+    @classmethod
+    def read(cls, told: object) -> Cut:
+        """A cut out of a record, whatever version wrote it: a mapping, or a name as :attr:`name` gives it."""
+        if isinstance(told, Mapping):
+            return cls(str(told.get("kind")), str(told.get("what")), told.get("was"), told.get("now"))
+        text = str(told)
+        if found := _CHANNELS.fullmatch(text):
+            return cls("channels", found["group"], 1.0, 1.0 - float(found["ratio"]))
+        what, _, now = text.rpartition(" ")
+        return cls("shape", what, None, now) if what else cls("shape", text, None, None)
+
+    @property
+    def name(self) -> str:
+        """``prune_2 0.5``, ``prune all 0.25``, ``resolution 14``."""
+        if self.kind == "channels":
+            return f"prune{' ' if self.what == 'all' else '_'}{self.what} {1.0 - float(self.now or 0.0):g}"
+        return self.what if self.now is None else f"{self.what} {self.now}"
 
 
 @dataclass(frozen=True)
@@ -188,6 +226,11 @@ class TrialRecord:
         """Where a student comes from that another study trained: ``study``, ``trial``, ``sha256`` of the file there."""
         found: Mapping[str, Any] | None = self.notes.get(RETIMED)
         return found
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """What was cut for it in its own step, in order."""
+        return tuple(map(Cut.read, self.notes.get("cuts") or ()))
 
     @property
     def continues(self) -> int | None:

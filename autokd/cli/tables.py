@@ -19,7 +19,7 @@ from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
 from autokd.storage.results import Member, objectives_on
-from autokd.trial import RETIMED
+from autokd.trial import CONTINUES, RETIMED, Cut
 
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
@@ -234,8 +234,8 @@ def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if facts.get("outcome") == "stopped" and notes.get("rung"):
         after = f"after {notes['rung']['share']:.0%} of its training; `autokd finish` goes on with it"
         found.append(("stopped", after))
-    if notes.get("continues") is not None:
-        found.append(("goes on with", f"trial {notes['continues']}"))
+    if notes.get(CONTINUES) is not None:
+        found.append(("goes on with", f"trial {notes[CONTINUES]}"))
     if descent := facts.get("lineage"):
         found += _descent(descent)
     if origin := facts.get("notes", {}).get(RETIMED):
@@ -251,9 +251,9 @@ def _descent(descent: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append((word, f"trial {descent['parent']}"))
         found.append(("ancestors", " > ".join(map(str, descent["path"]))))
     if descent["cuts"]:
-        found.append(("cut for it", "; ".join(map(cut_text, descent["cuts"]))))
+        found.append(("cut for it", "; ".join(cut_text(Cut.read(c)) for c in descent["cuts"])))
     if descent["history"]:
-        found.append(("cut since the root", "; ".join(map(cut_text, descent["history"]))))
+        found.append(("cut since the root", "; ".join(cut_text(Cut.read(c)) for c in descent["history"])))
     if left := left_words(descent["channels_left"]):
         found.append(("channels left", f"about {left}"))
     return found

@@ -98,10 +98,11 @@ def _step_down(
         trial.note(samples=0, of=teaching.recipe.samples, began_training=True)
         done = work.distill(folder, parts, cut.model, teaching, trial, seen(parent))
         done |= {"cpu_s": done["cpu_s"] + looked_s, "looked_s": looked_s}
-        history = [*parent.value.get("history", []), *cuts]
+        told = [asdict(c) for c in cuts]
+        history = [*parent.value.get("history", []), *told]
         return done | {
             "shape": cut.shape,
-            "cuts": cuts,
+            "cuts": told,
             "cost_before": before,
             "cost_after": cut.cost,
             "history": history,

@@ -25,7 +25,7 @@ from autokd.errors import ConfigError, StudyError
 from autokd.storage.attributes import CONFIG_KEY, CONFIRMED_KEY, RECORD_KEY, RUNG_KEY
 from autokd.storage.ledger import shown_url, sqlite_file, storage_errors
 from autokd.storage.results import Member
-from autokd.trial import CONTINUES, ERROR, RETIMED, Outcome, Rung, TrialRecord
+from autokd.trial import CONTINUES, ERROR, RETIMED, Cut, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -204,7 +204,7 @@ class TrialReader:
             "parent": raw.get("parent"),
             "rung": (raw.get("rung") or {}).get("kind"),
             "continues": (raw.get("notes") or {}).get(CONTINUES),
-            "cuts": ", ".join(map(str, (raw.get("notes") or {}).get("cuts") or ())) or None,
+            "cuts": tuple(map(Cut.read, (raw.get("notes") or {}).get("cuts") or ())) or None,
             "retried": bool((raw.get("notes") or {}).get("retried")),
             "retimed": bool((raw.get("notes") or {}).get(RETIMED)),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
@@ -225,7 +225,7 @@ class TrialReader:
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
         would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and ``rung``
-        (on a ladder: ``root``, ``train`` or ``narrow``); ``cuts`` (of a step down: ``"prune_2 0.5, resolution 14"``);
+        (on a ladder: ``root``, ``train`` or ``narrow``); ``cuts`` (of a step down, a tuple of :class:`autokd.trial.Cut`);
         ``continues`` (the stopped trial that it goes on with); ``retried`` (failed, and queued again: it counts towards no
         budget); ``retimed`` (trained by another study);
         ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or ``"whole"``); every measurement under its name
