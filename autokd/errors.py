@@ -12,7 +12,7 @@
     │   └── StudyError         unknown study, another configuration, a second live driver
     └── TrialError             one candidate's end; goes to the ledger, the study goes on
         ├── Infeasible         refused by a constraint: not a failure
-        ├── Paused             its training rests at a rung of successive halving: not a failure
+        ├── Paused             its training rests at a checkpoint share of successive halving: not a failure
         └── StageFailure       a stage that did not finish, with its cause
 """
 
@@ -115,7 +115,7 @@ class Infeasible(TrialError):
 
 
 class Paused(TrialError):
-    """The training has come to a rung; its checkpoint is kept.
+    """The training has come to a checkpoint share, and rests; its checkpoint is kept.
 
     Args:
         share: Share of the training that is done, in (0, 1).

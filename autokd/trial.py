@@ -15,6 +15,8 @@ RETIMED = "retimed"
 """Note of a trial whose student was trained by another study and only timed here."""
 CONTINUES = "continues"
 """Note of a trial that goes on with the training of one that halving had stopped: that one's number."""
+RESTED = "rested_at"
+"""Note of a trial whose training rested at a checkpoint share of halving, and was stopped there if nothing came after."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 
@@ -49,8 +51,19 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # FAIL; its candidate is queued again
 
 
-Origin = tuple[str, str, str]
-"""Where a rung goes on from: stage and key of its parent's weights, and the plan of the parent's int8 file, "" for float."""
+@dataclass(frozen=True)
+class Origin:
+    """Where a rung goes on from.
+
+    Args:
+        stage: That made its parent's weights.
+        key: Of that stage's result.
+        plan: Of the parent's int8 file, ``""`` for float.
+    """
+
+    stage: str
+    key: str
+    plan: str
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,7 @@ class StageRecord:
 
 
 def merged(before: Sequence[StageRecord], after: Sequence[StageRecord]) -> tuple[StageRecord, ...]:
-    """The stages of an evaluation that rested at a rung and went on: each once, with what both parts spent on it."""
+    """The stages of an evaluation that rested at a checkpoint share and went on: each once, with what both parts spent on it."""
     found = {(s.stage, s.key): s for s in before}
     for s in after:
         first = found.get((s.stage, s.key))
@@ -186,6 +199,12 @@ def merged(before: Sequence[StageRecord], after: Sequence[StageRecord]) -> tuple
             s = replace(s, duration_s=first.duration_s + s.duration_s, cpu_s=spent, cached=cached)
         found[s.stage, s.key] = s
     return tuple(found.values())
+
+
+def rested_at(notes: Mapping[str, Any]) -> float | None:
+    """The checkpoint share out of a record's notes; the first version called it a rung."""
+    found = notes.get(RESTED, (notes.get("rung") or {}).get("share"))
+    return None if found is None else float(found)
 
 
 @dataclass(frozen=True)
@@ -231,6 +250,11 @@ class TrialRecord:
     def cuts(self) -> tuple[Cut, ...]:
         """What was cut for it in its own step, in order."""
         return tuple(map(Cut.read, self.notes.get("cuts") or ()))
+
+    @property
+    def rested_at(self) -> float | None:
+        """Share of the training at which halving compared the trial with others."""
+        return rested_at(self.notes)
 
     @property
     def continues(self) -> int | None:

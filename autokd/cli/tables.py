@@ -19,7 +19,7 @@ from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
 from autokd.storage.results import Member, objectives_on
-from autokd.trial import CONTINUES, RETIMED, Cut
+from autokd.trial import CONTINUES, RETIMED, Cut, rested_at
 
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
@@ -231,8 +231,8 @@ def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if facts.get("duplicate_of") is not None:
         found.append(("same as", f"trial {facts['duplicate_of']}"))
     notes = facts.get("notes") or {}
-    if facts.get("outcome") == "stopped" and notes.get("rung"):
-        after = f"after {notes['rung']['share']:.0%} of its training; `autokd finish` goes on with it"
+    if facts.get("outcome") == "stopped" and (share := rested_at(notes)) is not None:
+        after = f"after {share:.0%} of its training; `autokd finish` goes on with it"
         found.append(("stopped", after))
     if notes.get(CONTINUES) is not None:
         found.append(("goes on with", f"trial {notes[CONTINUES]}"))

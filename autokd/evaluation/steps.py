@@ -46,7 +46,7 @@ class Evaluation:
     ) -> None:
         self.parts, self.candidate, self.trial = parts, candidate, trial
         self.until, self.before = until, before
-        self.compared = parts.plan.config.search.stop_early != "none"
+        self.stops_early = parts.plan.config.search.stop_early != "none"
         self.params: dict[str, ParamValue] = dict(candidate.params)
         self.measured: dict[str, Measurement] = {}
         self.began_training = False
@@ -65,7 +65,7 @@ class Evaluation:
 
         trained = self.teach(self.begin(shape, pruning, bits), shape, teaching)
         self.copy_curve(trained)
-        if self.compared:
+        if self.stops_early:
             self.note_curve()
         parent = trained
         if any(work.ratios(pruning).values()):
@@ -97,12 +97,14 @@ class Evaluation:
         limits, profiles = verdict.known_limits(parts.plan), verdict.limited_profiles(parts.plan)
         screened = trial.stage(
             Stage.SCREEN,
-            lambda folder: screen.screen(folder, parts, shape, pruning, bits, limits, profiles, outline, self.compared),
-            screen.screen_reads(parts.plan, pruning, bits, limits, profiles, self.compared),
+            lambda folder: screen.screen(
+                folder, parts, shape, pruning, bits, limits, profiles, outline, self.stops_early
+            ),
+            screen.screen_reads(parts.plan, pruning, bits, limits, profiles, self.stops_early),
             root,
         )
         self._learn(screened)
-        if self.compared:
+        if self.stops_early:
             names = {o.name for o in parts.plan.objectives}
             self.notes["screened"] = {name: m.value for name, m in self.measured.items() if name in names}
         self._refuse_what_cannot_fit()

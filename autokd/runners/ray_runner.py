@@ -42,8 +42,8 @@ REACH_S = 10.0
 class Trainable(tune.Trainable):
     """One candidate: hands the job to the actor's worker process and returns its record.
 
-    A step is the training between two rungs of halving; without rungs there is one. A record with the outcome ``stopped``
-    is that of a candidate which rests at a rung: the next step goes on, if the scheduler lets it come.
+    A step is the training between two of halving's checkpoint shares; without them there is one. A record with the outcome
+    ``stopped`` is that of a candidate which rests at a share: the next step goes on, if the scheduler lets it come.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

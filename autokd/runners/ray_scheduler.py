@@ -26,8 +26,8 @@ class HalvingScheduler(FIFOScheduler):
         mode: ``"max"`` or ``"min"``, of ``quality``.
         time_attr: Result that counts a trial's training.
         max_t: Its value at the end of a training; a trial that has come there is done.
-        first: Share of the training at the first rung; ``None``: a third, later learned from finished trials.
-        reduction_factor: Of the trials at a rung one in so many goes on, at least; also the ratio of two rungs.
+        first: The first share of the training at which trials are compared; ``None``: a third, later learned from finished trials.
+        reduction_factor: Of the trials at a share one in so many goes on, at least; also the ratio of two shares.
 
     Raises:
         ValueError: A mode, a share or a factor that is none.
@@ -57,7 +57,7 @@ class HalvingScheduler(FIFOScheduler):
         self.stopped: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop a trial at a rung that it has just come to, or at the end of its training."""
+        """Stop a trial at a checkpoint share that it has just come to, or at the end of its training."""
         share = min(1.0, result[self.time_attr] / self.max_t)
         before = self.rule.curves.get(trial.trial_id)
         points = before.points if before is not None else ()
@@ -66,8 +66,8 @@ class HalvingScheduler(FIFOScheduler):
         self.rule.tell(trial.trial_id, curve)
         if share >= 1:
             return str(TrialScheduler.STOP)
-        reached = [rung for rung in self.rule.rungs() if done < rung <= share]
-        if all(self.rule.goes_on(trial.trial_id, rung) for rung in reached):
+        reached = [s for s in self.rule.shares() if done < s <= share]
+        if all(self.rule.goes_on(trial.trial_id, s) for s in reached):
             return str(TrialScheduler.CONTINUE)
         self.stopped.add(trial.trial_id)
         return str(TrialScheduler.STOP)
@@ -81,8 +81,8 @@ class HalvingScheduler(FIFOScheduler):
             self.rule.tell(trial.trial_id, self._curve(result, before.points if before else (), ended=True))
 
     def debug_string(self) -> str:
-        rungs = ", ".join(f"{share:.0%}" for share in self.rule.rungs())
-        return f"Non-dominated successive halving: rungs at {rungs} of the training, {len(self.stopped)} stopped."
+        shares = ", ".join(f"{share:.0%}" for share in self.rule.shares())
+        return f"Non-dominated successive halving: compares at {shares} of the training, {len(self.stopped)} stopped."
 
     def _curve(self, result: Mapping[str, Any], points: tuple[tuple[float, float], ...], ended: bool) -> Curve:
         costs = tuple(sign * float(result[name]) for name, sign in self.costs.items())
@@ -101,7 +101,7 @@ class LedgerScheduler(FIFOScheduler):
         self.searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Go on from a rung, or stop there; the searcher then tells the ledger the record of the rung."""
+        """Go on from a checkpoint share, or stop there; the searcher then tells the ledger the record of the rest."""
         job, text = self.searcher.jobs.get(trial.trial_id), result.get(RECORD_KEY)
         if result.get("done") or job is None or not text:
             return str(TrialScheduler.CONTINUE)

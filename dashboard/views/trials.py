@@ -201,7 +201,7 @@ def what_became(view: View, trial: int, record: TrialRecord) -> None:
     elif record.outcome == Outcome.DUPLICATE:
         st.markdown(plain(f"The same candidate as trial {record.duplicate_of}: it was not evaluated again."))
     elif record.outcome == Outcome.STOPPED:
-        share = (record.notes.get("rung") or {}).get("share")
+        share = record.rested_at
         after = "" if share is None else f" after {share:.0%} of its training"
         text = f"Ended early{after}: others that cost no more were better. `autokd finish {view.name} --trial {trial}` goes on."
         st.markdown(plain(text))
