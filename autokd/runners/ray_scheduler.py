@@ -15,10 +15,22 @@ from autokd.trial import TrialRecord
 class HalvingScheduler(FIFOScheduler):
     """Stops trials that others beat at equal cost; see :mod:`autokd.strategies.halving` for the rule.
 
-    One metric is learned, and the others are known from a trial's first result on: latency, size, price. ::
+    One metric is learned, and the others are known from a trial's first result on: latency, size, price.
 
-        tune.Tuner(trainable, tune_config=tune.TuneConfig(
-            scheduler=HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27), num_samples=60))
+    >>> scheduler = HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27)
+    >>> tune.Tuner(trainable, tune_config=tune.TuneConfig(scheduler=scheduler, num_samples=60))  # doctest: +SKIP
+
+    What Tune asks it: four trials have come to a third of their training. The last is beaten at equal cost, but a weaker one
+    that is faster is not.
+
+    >>> from types import SimpleNamespace
+    >>> def told(trial_id, accuracy, latency_ms):
+    ...     result = {"training_iteration": 9, "accuracy": accuracy, "latency_ms": latency_ms}
+    ...     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
+    >>> told("a", 0.9, 2.0), told("b", 0.8, 2.0), told("c", 0.85, 2.0), told("d", 0.7, 2.0)
+    ('CONTINUE', 'CONTINUE', 'CONTINUE', 'STOP')
+    >>> told("e", 0.6, 1.0)
+    'CONTINUE'
 
     Args:
         quality: Metric that trials learn.
