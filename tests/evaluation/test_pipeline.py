@@ -33,6 +33,7 @@ from autokd.files import file_sha256
 from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RECORD_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
+from autokd.study.search import after_trial
 from autokd.study.study import Study
 from autokd.study.watcher import Silent
 from autokd.teachers.module import ModuleTeacher
@@ -574,7 +575,7 @@ def test_a_study_is_bounded_by_max_gb(tmp_path: Path) -> None:
     changed = {"storage": {"max_gb": 1e-6}, "runner": "inline"}
     study = Study.create(make_plan(from_dict(STUDY | changed | {"name": "small"})), f"sqlite:///{tmp_path}/l.db")
     old = put(StageStore(study.home / "stages"), "old", 5000, 4000)
-    study._after_trial(Silent(), 19, record_like())
+    after_trial(study, Silent(), 19, record_like())
     assert not old.exists()
 
 
