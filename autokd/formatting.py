@@ -1,12 +1,12 @@
-"""Values as people read them: sensible digits, a unit, a spread; parameters in one line."""
+"""Values as people read them: sensible digits, a unit, a spread; spans of time; parameters in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+"""Units of time that a person may write."""
 
 
 def number(value: float | None, unit: str, spread: float | None = None, *, relative: bool = False) -> str:
@@ -60,11 +60,49 @@ def summary(params: Mapping[str, Any]) -> str:
     return " ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
 
 
-def _span(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
+def brief(value: object, missing: str = "none") -> str:
+    """A parameter's value: four significant digits of a number with a point, everything else as it is."""
+    return missing if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def prefixed(value: float, gap: str = "", plain_below: float = 1e3) -> str:
+    """A tick of an axis: ``20k``, ``1.5M``, ``0.02``."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= max(factor, plain_below):
+            return f"{value / factor:.3g}{gap}{prefix}"
+    return f"{value:.4g}"
+
+
+# --------------------------------------------------------------------------------------------------- spans of time
+
+
+def span(seconds: float) -> str:
+    """A time that was taken, or is expected: ``4.5 s``, ``45 s``, ``12 min``, ``3.4 h``, ``2.5 days``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def span_words(seconds: float) -> str:
+    """A time that was stated, exactly: ``45 seconds``, ``20 minutes``, ``1.5 hours``."""
+    number, unit = in_largest_unit(seconds)
+    word = {"s": "second", "min": "minute", "h": "hour"}[unit]
+    return f"{number} {word}" + "s" * (number != "1")
+
+
+def in_largest_unit(seconds: float) -> tuple[str, str]:
+    """A number and its unit, one of :data:`SECONDS`: the largest that says it in few digits."""
+    for unit in ("h", "min"):
+        number = f"{seconds / SECONDS[unit]:g}"
+        if seconds >= SECONDS[unit] and len(number) <= 3:
+            return number, unit
+    return f"{seconds:g}", "s"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: ``3:07``."""
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

@@ -6,12 +6,15 @@ A plug-in is one file plus one entry-point line. The groups, and what each entry
 ``autokd.families``    :class:`StudentFamily`, or a plain callable ``(params, spec, classes) -> nn.Module``
 ``autokd.data``        ``load(options: DataOptions) -> RawData``
 ``autokd.teachers``    ``load(options: TeacherOptions) -> Teacher``
-``autokd.methods``     a class or factory whose keyword arguments are the recipe; instances are :class:`DistillationMethod`
+``autokd.methods``     a class or factory whose keyword arguments are the recipe; instances are
+                       :class:`autokd.distillation.knowledge.Knowledge`
+``autokd.schemes``     a class or factory of :class:`autokd.distillation.schemes.Scheme`
 ``autokd.pruners``     a class or factory returning :class:`Importance`
 ``autokd.samplers``    ``factory(seed: int, space: Mapping[str, BaseDistribution]) -> optuna.samplers.BaseSampler``
 ``autokd.runners``     a class with ``run(...)``; see ``autokd.runners``
 ``autokd.spaces``      a package that holds ``*.yaml`` search spaces
 ``autokd.profiles``    a package that holds ``*.yaml`` hardware profiles
+``autokd.devices``     ``open(profile: HardwareProfile) -> Device``; see ``autokd.hardware.device``
 =====================  ==========================================================================================
 """
 
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from autokd.effort import FULL, Effort
 from autokd.trial import ParamValue
 
 if TYPE_CHECKING:
@@ -134,6 +138,10 @@ class Dataset:
     splits: Splits
     fingerprint: str
 
+    def identity(self) -> str:
+        """What stands for the data in keys."""
+        return self.fingerprint
+
 
 class Views(Protocol):
     """Seeded augmented views of the train split: the same (view, position) always gives the same values."""
@@ -220,18 +228,37 @@ class Teacher(Protocol):
         ...
 
 
-class TeacherOutputs(Protocol):
-    """The teacher's cached outputs on the seeded views."""
+@runtime_checkable
+class TapTeacher(Teacher, Protocol):
+    """A teacher that has more to say than logits: what modules inside it put out."""
 
-    def logits(self, positions: np.ndarray, view: int) -> np.ndarray:
-        """``(B, classes) float32`` for the training samples at ``positions`` under ``view``."""
+    def taps(self, inputs: np.ndarray, names: frozenset[str]) -> Mapping[str, np.ndarray]:
+        """By tap ``(N, ...) float32`` on raw inputs ``(N, *shape)``.
+
+        Raises:
+            TeacherError: It has no such tap.
+        """
         ...
 
 
-class DistillationMethod(Protocol):
-    """A loss over named taps; it never sees an architecture.
+class TeacherOutputs(Protocol):
+    """The teacher's cached outputs on the seeded views, by tap; whether from a disk or from the teacher itself, nobody asks."""
 
-    ``needs`` names the teacher taps it reads; ``{"logits"}`` is served from the bank.
+    @property
+    def names(self) -> frozenset[str]:
+        """The taps it serves; ``"logits"`` is one of them."""
+        ...
+
+    def taps(self, positions: np.ndarray, view: int, names: frozenset[str]) -> Mapping[str, np.ndarray]:
+        """By name ``(B, ...) float32`` for the training samples at ``positions`` (``(B,) int64``) under ``view``."""
+        ...
+
+
+@runtime_checkable
+class DistillationMethod(Protocol):
+    """A loss of the form that came before :class:`autokd.distillation.knowledge.Knowledge`; it goes on working.
+
+    ``needs`` names the teacher taps it reads.
     """
 
     needs: frozenset[str]
@@ -277,16 +304,7 @@ class LatencyResult:
 class Meter(Protocol):
     """Times a file on a profile, by name."""
 
-    def measure(
-        self,
-        path: Path,
-        profile: str,
-        quick: bool = False,
-        brief: bool = False,
-        above_ms: float = 0.0,
-        rough: bool = False,
-        once: bool = False,
-    ) -> LatencyResult: ...
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

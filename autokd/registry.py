@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from autokd.errors import ConfigError, nearest
+from autokd.files import source_sha256
 
 KINDS = (
     "families",
     "data",
     "teachers",
     "methods",
+    "schemes",
     "pruners",
     "samplers",
     "strategies",
     "runners",
     "spaces",
     "profiles",
+    "devices",
 )
 FILE_KINDS = ("spaces", "profiles")
 
@@ -73,11 +76,18 @@ def load(kind: str, name: str) -> Any:
     """The implementation behind a registered name or a ``package.module:factory``.
 
     Raises:
-        ConfigError: Unknown name (the nearest is offered), or a module or attribute that cannot be imported.
+        ConfigError: Unknown name (the nearest is offered), or a package, module or attribute that cannot be imported.
     """
     point = _points(kind).get(name)
     if point is not None:
-        return point.load()
+        try:
+            return point.load()
+        except ImportError as error:
+            needed = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+            others = ", ".join(other for other in names(kind) if other != name)
+            mend = f"`pip install {needed}`" if needed else "Mend its package"
+            mend += f", or take one of {others}." if others else "."
+            raise ConfigError(f"{kind} {name!r} must be importable here", str(error), mend) from error
     if ":" in name and not name.startswith(("optuna:", "nni:")):
         return _import(kind, name)
     raise ConfigError(
@@ -93,7 +103,9 @@ def _import(kind: str, name: str) -> Any:
     if here not in sys.path:  # a person's own module lies beside the study file
         sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
+        source_sha256(module)  # now: a file that is edited later is not what was loaded
+        return found
     except ImportError as error:
         raise ConfigError(
             f"{kind} {name!r} must be importable", str(error), f"Is {module}.py in {os.getcwd()} or installed?"
@@ -103,6 +115,24 @@ def _import(kind: str, name: str) -> Any:
     except Exception as error:  # a person's own module may raise anything while it is imported
         value = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{kind} {name!r} must be importable", value, f"Mend {module}.py.") from error
+
+
+def identity(kind: str, name: str) -> str:
+    """What a registered name, or a person's own ``package.module:factory``, stands for, by content: it enters the keys of results.
+
+    Ours is its name and the ``revision`` that its file states; a test with golden numbers guards that. Anybody else's is the hash
+    of its source: its module, and the modules of the same folder or package that this one imports. Taken when it was loaded, since
+    that is the code that runs.
+
+    Raises:
+        ConfigError: As :func:`load`.
+    """
+    found = load(kind, name)
+    point = _points(kind).get(name)
+    if point is not None and point.value.partition(":")[0].split(".")[0] == "autokd":
+        return f"{name}@{getattr(found, 'revision', 1)}"
+    module = point.module if point is not None else name.partition(":")[0]
+    return f"{name}@{source_sha256(module)}"
 
 
 def listing(kind: str) -> list[Registered]:

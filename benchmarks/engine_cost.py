@@ -32,25 +32,28 @@ from common import write_section
 
 from autokd.compression.fold import fold_residuals
 from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.plans import GAINS, ORDER
 from autokd.compression.pruning import L1, prune
 from autokd.compression.quantization import quantize
 from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
 from autokd.deployment.export import export
-from autokd.evaluation import work
+from autokd.effort import BRIEF, QUICK
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import screen
-from autokd.evaluation.screening.int8_race import GAINS, ORDER
 from autokd.evaluation.screening.preflight import draw, set_up_untaught
+from autokd.evaluation.screening.sketching import sketch_costs
+from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.quantize import comparison
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.hardware.profile import describe_host
 from autokd.storage.ledger import record_of
 from autokd.students.build import prune_groups
 from autokd.study.search import search_plan
-from autokd.trial import Candidate, Outcome, Stage
+from autokd.trial import Candidate, Measurement, Outcome, Stage
 
 PROFILE = "cpu_1_thread"
 LATENCY = f"latency_ms@{PROFILE}"
@@ -84,8 +87,15 @@ def opened(data: str, space: str, folder: Path) -> Iterator[Parts]:
     set_up_untaught(plan, load_data(plan, root, lambda text, share: None), root, home)
     with closing(Parts.open(home)) as parts:
         for params in draw(plan.space, 3, 9):
-            screen.sketch_costs(parts, plan.space.of_stage(Stage.BUILD, params), bits=8)
+            costs_of(parts, params, bits=8)
         yield parts
+
+
+def costs_of(parts: Parts, params: Mapping[str, Any], bits: int = 32) -> dict[str, Measurement]:
+    """Costs of an unpruned candidate, sketched."""
+    plan = parts.plan
+    blueprint = parts.blueprint(plan.space.of_stage(Stage.BUILD, params))
+    return sketch_costs(parts.bench, plan.space.family, blueprint, {}, bits, plan.profiles)
 
 
 class Clock:
@@ -119,30 +129,31 @@ def parts_of_a_screen(
     space, data, short, long = parts.plan.space, parts.dataset, *clocks
     rows = []
     for given in params:
-        shape, pruning = space.of_stage(Stage.BUILD, given), space.of_stage(Stage.PRUNE, given)
+        blueprint = parts.blueprint(space.of_stage(Stage.BUILD, given))
+        cutting = Cutting.of(space.of_stage(Stage.PRUNE, given))
         with short("build"):
-            outline = parts.outline(space.family, shape)
+            outline = blueprint.outline
         with short("cut and graph"):
-            drawn = screen.draw(parts, outline, pruning)
+            drawn = screen.draw(parts.bench, space.family, outline, cutting.ratios)
         with short("write"):
             (folder / "sketch.onnx").write_bytes(drawn.data)
         with short("session"):
             session_ms(folder / "sketch.onnx")
         with short("session and timing"):
-            brief = parts.meter.measure(folder / "sketch.onnx", PROFILE, brief=True)
+            brief = parts.meter.measure(folder / "sketch.onnx", PROFILE, BRIEF)
         with long("build"):
-            student = parts.build(space.family, shape)
+            student = blueprint.build()
         with long("cut"):
-            if any(work.ratios(pruning).values()):
+            if cutting:
                 example = torch.from_numpy(np.ascontiguousarray(parts.calibration[:2]))
-                prune(student, example, prune_groups(student) or {}, work.ratios(pruning), L1())
+                prune(student, example, prune_groups(student) or {}, cutting.ratios, L1())
         with long("graph"):
             file = folder / "exported.onnx"
             export(student.eval(), data.spec, data.classes, file, name=space.family, passes=(fold_residuals,))
         with long("session"):
             session_ms(file)
         with long("session and timing"):
-            parts.meter.measure(file, PROFILE, quick=True)
+            parts.meter.measure(file, PROFILE, QUICK)
         full = [parts.meter.measure(f, PROFILE) for f in (folder / "sketch.onnx", file, file)]
         rows.append((drawn, brief.p50_ms, *(t.p50_ms for t in full), file.stat().st_size))
     return rows
@@ -160,10 +171,12 @@ def int8_of(
     for plan, content in files.items():
         (folder / "plan.onnx").write_bytes(content)
         with short("int8 timing"):
-            times[plan] = parts.meter.measure(folder / "plan.onnx", PROFILE, brief=True).p50_ms
+            times[plan] = parts.meter.measure(folder / "plan.onnx", PROFILE, BRIEF).p50_ms
     short.times["int8 plans"].append(len(files))
     with long("int8 quantize"):
-        done = quantize(folder / "exported.onnx", parts.calibration[:8], folder / "int8.onnx", work.comparison(parts))
+        done = quantize(
+            folder / "exported.onnx", parts.calibration[:8], folder / "int8.onnx", comparison(parts.meter, parts.clock)
+        )
     final = parts.meter.measure(folder / "int8.onnx", PROFILE).p50_ms
     tried = [brief_ms, *(times[plan] for plan in ORDER if plan in times)]
     open_gains = [min(tried[: k + 1]) / min(times.values()) for k in range(1 + len(GAINS))]
@@ -173,7 +186,8 @@ def int8_of(
 def screens(arguments: argparse.Namespace, folder: Path) -> list[str]:
     """The first two tables."""
     short, long = Clock(), Clock()
-    found, int8 = [], []
+    found: list[Any] = []
+    int8: list[tuple[float, float, float, list[float]]] = []
     for space in SPACES:
         with opened(arguments.data, space, folder) as parts:
             params = draw(parts.plan.space, arguments.candidates // len(SPACES), 0)
@@ -230,7 +244,7 @@ def refusals(arguments: argparse.Namespace, folder: Path) -> list[str]:
     ]
     with opened(arguments.data, SPACES[0], folder) as parts:
         every = draw(parts.plan.space, arguments.candidates, 1)
-        costs = [screen.sketch_costs(parts, parts.plan.space.of_stage(Stage.BUILD, p)) for p in every]
+        costs = [costs_of(parts, p) for p in every]
         usual = statistics.median(c[LATENCY].value for c in costs)
         limits = {
             "size_bytes <= 2 kB": Constraint("size_bytes", "<=", 2000.0),

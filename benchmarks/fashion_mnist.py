@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace) -> str:
             )
             bar = Bar()
             print(f"== {sampler}, seed {seed}", file=sys.stderr, flush=True)
-            study, reason = search_plan(plan, watcher=bar)
-            studies[sampler, seed] = study
+            done, reason = search_plan(plan, watcher=bar)
+            studies[sampler, seed] = Study(done.ledger)
             print(f"   {reason}", file=sys.stderr, flush=True)
     text = [*head(arguments, began), *samplers_table(studies, arguments), *front_table(studies, arguments)]
     text.append(f"\nThe whole benchmark took {(time.time() - began) / 60:.0f} minutes.\n")

@@ -15,7 +15,7 @@ from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.storage.attributes import FACTS_KEY, RECORD_KEY, REFERENCE_KEY, STATE_KEY
 from autokd.study.study import Study
-from autokd.trial import Measurement, Outcome, StageRecord, TrialRecord, Violation
+from autokd.trial import Measurement, Outcome, ParamValue, StageRecord, TrialRecord, Violation
 
 PROFILE = "cpu_1_thread"
 DRAWN = 2000
@@ -69,7 +69,7 @@ def generate(folder: Path, trials: int, name: str = "generated", seed: int = 0) 
     return url
 
 
-def _record(home: Path, number: int, params: dict[str, object], rng: np.random.Generator) -> TrialRecord:
+def _record(home: Path, number: int, params: dict[str, ParamValue], rng: np.random.Generator) -> TrialRecord:
     kind = rng.random()
     size = float(np.exp(rng.normal(10.5, 0.8)))
     latency = 0.006 * float(np.exp(rng.gamma(2.0, 0.5)))

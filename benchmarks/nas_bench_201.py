@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -32,7 +32,7 @@ from autokd.pareto import hypervolume, non_dominated
 from autokd.samplers import FrontierSampler
 
 ROOT = Path(__file__).parent.parent
-DIRECTIONS = ("minimize", "maximize")
+DIRECTIONS: tuple[Literal["minimize"], Literal["maximize"]] = ("minimize", "maximize")
 FLOOR = 60.0
 """Accuracy of the reference point, in percent."""
 AT = (50, 100, 300)

@@ -88,6 +88,12 @@ def _time_yardstick(task: Task, dataset: Dataset, root: Path, meter: LatencyMete
     """Milliseconds of the task's yardstick, exported as a student would be; weights do not matter to the clock."""
     family, params = task.yardstick
     file = root / "yardstick.onnx"
-    export(build_module(family, params, dataset, 0).eval(), dataset.spec, dataset.classes, file, name=family)
+    export(
+        build_module(family, params, dataset.spec, len(dataset.classes), 0).eval(),
+        dataset.spec,
+        dataset.classes,
+        file,
+        name=family,
+    )
     with meter:
         return median(meter.measure(file, LATENCY.split("@")[1]).p50_ms for _ in range(TIMINGS))

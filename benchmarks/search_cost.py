@@ -151,7 +151,8 @@ class Benchmark:
             "storage": {"url": self._url},
         }
         plan = make_plan(from_dict(study_of(study, overrides, seed)))
-        done, reason = search_plan(plan, watcher=Bar())
+        opened, reason = search_plan(plan, watcher=Bar())
+        done = Study(opened.ledger)
         print(f"   {reason}", file=sys.stderr, flush=True)
         confirm_fronts(done, budget)
         return run_of(done, budget)

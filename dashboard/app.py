@@ -39,7 +39,9 @@ def main() -> None:
     wanted = os.environ.get("AUTOKD_DASHBOARD_PAGE") or "front"
     for key in [k for k in st.session_state if k == "study" or str(k).startswith("profile ")]:
         st.session_state[key] = st.session_state[key]  # else Streamlit forgets what a page does not draw
-    drawn = {path: partial(of_study, module.page, getattr(module, "LIVE", False)) for path, module, _ in PAGES}
+    drawn: dict[str, Callable[[], None]] = {
+        path: partial(of_study, module.page, getattr(module, "LIVE", False)) for path, module, _ in PAGES
+    }
     drawn |= {"studies": all_studies, "start": new_search}
     titles = {path: title for path, _, title in PAGES} | {"studies": "Studies", "start": "Start a search"}
     # The first page's address is "/", and Streamlit keeps its name for it: under another, its own leads there as well.

@@ -16,7 +16,6 @@ import streamlit as st
 
 from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
-from autokd.errors import UserError
 from autokd.pareto import non_dominated
 from autokd.storage.attributes import CONFIG_KEY, DRIVER_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
 from autokd.storage.heartbeat import BEAT_S, driver_alive
@@ -279,6 +278,3 @@ def _profile(plan: Plan, name: str) -> str | None:
     stated = next((o.profile for o in plan.objectives if o.profile), None)
     known = [p.name for p in plan.profiles]
     return chosen if chosen in known and chosen != stated else None
-
-
-__all__ = ["REFRESH_S", "UserError", "View", "forget", "ledger_there", "look", "newest_with_front", "summaries", "url"]

@@ -23,9 +23,16 @@ SISTERS = ("students", "data", "distillation", "compression", "hardware", "deplo
 ONLY_IN = {
     "ray": ("autokd/runners/ray_*.py",),
     "nni": ("autokd/samplers/nni*.py",),
-    "streamlit": ("dashboard/*.py", "dashboard/**/*.py"),
+    "streamlit": ("dashboard/*.py", "dashboard/views/*.py", "dashboard/components/*.py"),
     "typer": ("autokd/cli/*.py",),
 }
+DASHBOARD = {
+    "views": ("components", "analysis", "commands", "source"),
+    "components": ("analysis", "commands", "source"),
+    "analysis": (),
+    "commands": (),
+}
+"""What each room of the dashboard may import of the others; what pages see of a study is ``source``."""
 
 
 def test_the_walk_sees_the_code() -> None:
@@ -60,6 +67,23 @@ def test_heavy_packages_stay_in_their_files(package: str) -> None:
     allowed = {m for m, f in files.items() if any(f.match(p) for p in ONLY_IN[package])}
     assert where, f"nothing imports {package}: is the test still right?"
     assert where <= allowed
+
+
+@pytest.mark.parametrize("floor", DASHBOARD)
+def test_the_dashboard_s_rooms_import_only_what_they_may(floor: str) -> None:
+    """A page is made of components, both of what analysis and commands say; nothing of it imports another page."""
+    prefix = "autokd.dashboard."
+    inside = [m for m in HOUSE.files if m.startswith(f"{prefix}{floor}.")]
+    found = {t.removeprefix(prefix).split(".")[0] for m in inside for t in HOUSE.edges[m] if t.startswith(prefix)}
+    beside = {(m, t) for m in inside for t in HOUSE.edges[m] if t.startswith(f"{prefix}{floor}.")}
+    assert len(inside) >= 4
+    assert found <= {floor, *DASHBOARD[floor]}
+    assert not (beside if floor == "views" else set())
+
+
+def test_what_the_pages_see_imports_no_page() -> None:
+    found = {t.removeprefix("autokd.dashboard.") for t in HOUSE.edges["autokd.dashboard.source"]}
+    assert not {t for t in found if t.split(".")[0] in DASHBOARD}
 
 
 @pytest.mark.parametrize("package", ["hardware", "data", "config", "storage"])

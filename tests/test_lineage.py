@@ -16,7 +16,7 @@ from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.storage.attributes import REFERENCE_KEY
-from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, grouped
+from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, cut_words, grouped
 from autokd.storage.reader import TrialReader
 from autokd.strategies.driver import Driver
 from autokd.study.study import Study
@@ -55,7 +55,7 @@ def test_a_circle_in_a_foreign_ledger_ends() -> None:
 
 def test_what_the_cuts_left(walked: Lineage) -> None:
     assert walked.left(4) == {"stem": 0.75, "2": 0.25} and [c.name for c in walked.history(4)] == [*CUTS[3], *CUTS[4]]
-    assert walked.cut_words(4) == "channels left, about: stem=75% 2=25%" and walked.cut_words(2) == ""
+    assert cut_words(walked.left(4)) == "channels left, about: stem=75% 2=25%" and cut_words(walked.left(2)) == ""
     assert channels_left(read("prune_1 0.5", "prune all 0.5", "prune_2 0.5")) == {"1": 0.25, "2": 0.25, "others": 0.5}
     assert channels_left(read("prune all 0.25", "depth_1 1")) == {"all": 0.75}
     assert list(map(cut_text, read("prune all 0.25", "resolution 14"))) == ["all: -25% channels", "resolution 14"]

@@ -6,15 +6,15 @@ import inspect
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
+from house import House
 
 from autokd import registry
 from autokd.config.space import load_space
-from autokd.data.check import checked
 from autokd.errors import ConfigError
 from autokd.hardware.profile import load_profile
-from autokd.protocols import DataOptions
+from autokd.testing.importance import check_importance
+from autokd.testing.sources import check_source
 
 EVERYTHING = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 
@@ -38,34 +38,17 @@ def test_every_profile_loads_under_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names("data"))
-def test_every_source_states_its_path_rule_and_options(name: str, tmp_path: Path) -> None:
+def test_every_source_states_its_path_rule_and_options(name: str) -> None:
     load = registry.load("data", name)
     assert load.path in ("none", "optional", "required")
     assert all(isinstance(option, str) for option in load.options)
     if load.path == "none":
-        assert len(checked(load(DataOptions(None, {}, 0, tmp_path)), name).classes) >= 2
+        assert len(check_source(load).classes) >= 2
 
 
 @pytest.mark.parametrize("name", registry.names("pruners"))
 def test_every_importance_orders_channels(name: str) -> None:
-    import torch
-    import torch_pruning as tp
-    from torch import nn
-
-    importance = registry.load("pruners", name)()
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
-    with torch.no_grad():
-        model[0].weight[5] *= 1e-4  # a channel that hardly does anything
-        model[4].weight[:, 5 * 36 : 6 * 36] *= 1e-4
-    example = torch.randn(4, 1, 8, 8)
-    if importance.needs_gradients:
-        nn.functional.cross_entropy(model(example), torch.tensor([0, 1, 2, 0])).backward()
-    graph = tp.DependencyGraph().build_dependency(model, example)
-    group = graph.get_pruning_group(model[0], tp.prune_conv_out_channels, list(range(8)))
-    scores = importance.scorer()(group)
-    assert scores.shape == (8,)
-    assert int(np.argmin(scores.detach().numpy())) == 5
+    check_importance(registry.load("pruners", name))
 
 
 @pytest.mark.parametrize("kind", [k for k in registry.KINDS if k not in registry.FILE_KINDS])
@@ -93,5 +76,4 @@ def test_every_package_is_in_the_wheel() -> None:
     root = Path(__file__).parent.parent
     with (root / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
-    ours = {".".join(init.parent.relative_to(root).parts) for init in (root / "autokd").rglob("__init__.py")}
-    assert ours - listed == set()
+    assert {module for module, file in House(root).files.items() if file.name == "__init__.py"} == listed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autokd.config.load import from_dict
-from autokd.config.objectives import METRICS, Objective, error_of, relative_spread
+from autokd.config.objectives import METRICS, Objective, error_of, relative_spread, spread_of
 from autokd.errors import ConfigError, StudyError
 from autokd.files import disk_bytes
 from autokd.formatting import number
@@ -86,6 +86,8 @@ def test_a_spread_is_relative_because_its_metric_says_so() -> None:
     assert [name for name in METRICS if relative_spread(name)] == ["latency_ms"]
     assert not relative_spread("own.module:time_ms") and error_of("own.module:time_ms", 8.0, 0.5) == 0.5
     assert error_of("latency_ms", 8.0, 0.5) == 4.0 and error_of("latency_ms", 8.0, None) is None
+    assert spread_of("latency_ms", 8.0, 4.0) == 0.5 and spread_of("accuracy", 0.5, 0.1) == 0.1
+    assert spread_of("latency_ms", 0.0, 4.0) == 4.0 and spread_of("latency_ms", 8.0, None) is None
     assert number(0.0214, "ms", 0.004, relative=True) == "21.4 µs ± 0.4%"
     assert number(8.0, "", 0.0004, relative=True) == "8 ± 0.04%"
 

@@ -14,6 +14,7 @@ from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.errors import StudyError
 from autokd.evaluation.prepare import recipes
+from autokd.evaluation.stages.distill import TrainOn
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
 from autokd.strategies.budget import REJECTIONS_PER_TRIAL
@@ -76,10 +77,13 @@ def untaught(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_finish_teaches_a_student_that_was_found_without_a_teacher(
     untaught: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autokd.evaluation import work
+    methods, real = [], TrainOn.work
 
-    methods, real = [], work.distill
-    monkeypatch.setattr(work, "distill", lambda *a: methods.append(a[3].method) or real(*a))  # type: ignore[func-returns-value]
+    def watched(stage: TrainOn, *rest: Any) -> Any:
+        methods.append(stage.training.teaching.method)
+        return real(stage, *rest)
+
+    monkeypatch.setattr(TrainOn, "work", watched)
     before = untaught.status()["counted"]
     child = untaught.finish(untaught.front()[0].number, 256)
     record = record_of(untaught.ledger.trials()[child])

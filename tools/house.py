@@ -19,6 +19,7 @@ ROOMS = (
     "autokd.pareto",
     "autokd.trial",
     "autokd.errors",
+    "autokd.effort",
     "autokd.protocols",
     "autokd.files",
     "autokd.registry",

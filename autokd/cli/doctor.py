@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd import registry
+from autokd.effort import QUICK
 from autokd.errors import AutokdError, HardwareError
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import HardwareProfile, check_host, describe_host, load_profile
@@ -120,7 +121,7 @@ def _timing() -> str:
     with tempfile.TemporaryDirectory() as name, LatencyMeter([profile]) as meter:
         file = Path(name) / "small.onnx"
         file.write_bytes(_small_net())
-        meter.measure(file, profile.name, quick=True)  # starts the worker
+        meter.measure(file, profile.name, QUICK)  # starts the worker
         times = [meter.measure(file, profile.name).p50_ms for _ in range(TIMINGS)]
     middle = sorted(times)[len(times) // 2]
     spread = (max(times) - min(times)) / 2 / middle

@@ -47,7 +47,10 @@ def verify(
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, samplers, spaces, profiles, families, teachers, data or studies.")
+        str,
+        typer.Argument(
+            help="methods, samplers, spaces, profiles, families, teachers, data, pruners, runners, devices or studies."
+        ),
     ],
     storage: Storage = None,
     as_json: AsJson = False,

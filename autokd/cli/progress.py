@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from autokd.config.until import span_words
+from autokd.formatting import clock, span_words
 from autokd.trial import Outcome, TrialRecord
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Bar:
             if name != self.step or time.monotonic() - self.printed > self.LINE_S:
                 done = "" if share is None else f" {share:.0%}"
                 left = (time.monotonic() - self.began) * (1 - share) / share if share else 0.0
-                self._line(f"{text}{done}{_clock(left) if left > self.LINE_S else ''}")
+                self._line(f"{text}{done}{_eta(left) if left > self.LINE_S else ''}")
             self.step = name
             return
         bar = self._bar()
@@ -157,7 +157,7 @@ class Bar:
         goal, done, tally = self._goal(), self._done(), self.driver.tally()
         if not goal or not done:
             return ""
-        return _clock(tally.wall_s / done * max(0.0, goal - done))
+        return _eta(tally.wall_s / done * max(0.0, goal - done))
 
     def _story(self) -> str:
         assert self.driver is not None
@@ -184,5 +184,5 @@ class Bar:
         self.printed = time.monotonic()
 
 
-def _clock(left_s: float) -> str:
-    return f", ETA {int(left_s // 60)}:{int(left_s % 60):02d}"
+def _eta(left_s: float) -> str:
+    return f", ETA {clock(left_s)}"

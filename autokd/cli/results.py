@@ -23,12 +23,11 @@ def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
 @app.command()
 def front(study: StudyName, profile: Profile = None, storage: Storage = None, as_json: AsJson = False) -> None:
     """The students that no other student beats on every objective."""
-    from autokd.cli import tables
+    from autokd.cli.front import give_front
     from autokd.study.study import Study
 
     opened = Study.open(study, storage)
-    found = opened.front(profile)
-    give(tables.front_json(opened, found, profile)) if as_json else tables.front(opened, found, profile)
+    give_front(opened, opened.front(profile), as_json, profile)
 
 
 @app.command()
@@ -49,13 +48,13 @@ def show(
 @app.command()
 def confirm(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> None:
     """Read the test split, once, for the students of the front."""
-    from autokd.cli import tables
+    from autokd.cli.front import give_front
     from autokd.study.study import Study
 
     opened = Study.open(study, storage)
     with watching() as bar:
         found = opened.confirm(bar.tell)
-    give(tables.front_json(opened, found)) if as_json else tables.front(opened, found)
+    give_front(opened, found, as_json)
 
 
 @app.command()
@@ -73,6 +72,7 @@ def export(
 ) -> None:
     """Write a student's ONNX file and its receipt. Without a choice: the knee of the front."""
     from autokd.cli import tables
+    from autokd.study.export import exported
     from autokd.study.study import Study
 
     opened = Study.open(study, storage)
@@ -83,7 +83,7 @@ def export(
     if as_json:
         give({"file": str(path), **chosen.member.to_dict()})
     else:
-        tables.exported(opened, chosen.member, path)
+        tables.exported(exported(opened, chosen.member, path))
 
 
 @app.command()

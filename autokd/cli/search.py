@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autokd.cli.app import AsJson, Overrides, Storage, StudyName, app, give, say, watching
+
+if TYPE_CHECKING:
+    from autokd.study.opened import OpenStudy
 
 
 @app.command()
@@ -113,15 +116,14 @@ def retime(
     _ended(made, reason, as_json)
 
 
-def _ended(study: Any, reason: str, as_json: bool) -> None:
-    from autokd.cli import tables
+def _ended(study: OpenStudy, reason: str, as_json: bool) -> None:
+    from autokd.cli.front import give_front
     from autokd.study.provenance import only_retimes
 
     say(f"{'Re-timing' if only_retimes(study.ledger) else 'Search'} ended: {reason}.")
+    give_front(study, study.front(), as_json)
     if as_json:
-        give(tables.front_json(study, study.front()))
         return
-    tables.front(study, study.front())
     place = "" if study.ledger.url == "sqlite:///autokd.db" else f" --storage {study.ledger.url}"
     say(f"Next: autokd export {study.name} -o student.onnx{place}")
     say(f"      autokd dashboard {study.name}{place}")

@@ -26,7 +26,8 @@ def serve_dashboard(study: str | None, storage: str | None, port: int, host: str
         law = "the dashboard must be served on an address of this host"
         raise HardwareError(law, f"--host {host}: {error.strerror}", "The default is 127.0.0.1.") from None
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # Windows would give us a port that somebody listens on
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(place)
         except OSError as error:

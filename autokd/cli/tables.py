@@ -6,160 +6,27 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autokd.config.objectives import Objective, metric_of, relative_spread
-from autokd.formatting import _span, common, number, summary
-from autokd.storage.attributes import FACTS_KEY
-from autokd.storage.ledger import record_of
-from autokd.storage.lineage import FINISH, NARROW, ROOT, RUNGS, Lineage, cut_text, grouped, left_words
-from autokd.storage.results import Member, objectives_on
-from autokd.trial import CONTINUES, RETIMED, Cut, rested_at
+from autokd.config.objectives import metric_of, relative_spread
+from autokd.formatting import number, span
+from autokd.storage.lineage import FINISH, NARROW, cut_text, left_words
+from autokd.trial import CONTINUES, RETIMED, Cut, Measurement, rested_at
 
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
     from autokd.evaluation.screening.preflight import Preflight
-    from autokd.study.study import Study
+    from autokd.study.export import Exported
 
 
-def _out() -> Console:
+def out() -> Console:
+    """Standard output, as wide as the terminal."""
     # a pipe has no width: give tables room instead of cutting them at 80 columns
     return Console(width=None if sys.stdout.isatty() else 160)
-
-
-def _told_value(m: Mapping[str, Any]) -> str:
-    """A measurement out of plain values."""
-    return number(m["value"], m["unit"], m["spread"], relative=relative_spread(m["metric"]))
-
-
-def _cell(member: Member, objective: Objective) -> str:
-    for m in member.record.measurements:
-        if m.name == objective.name:
-            return number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
-    return "-"
-
-
-def front_json(study: Study, found: Sequence[Member], profile: str | None = None) -> dict[str, Any]:
-    """The documented JSON of a front; members that are rungs of a ladder, or descend from another trial, have a ``lineage``."""
-    objectives = objectives_on(study.plan, profile)
-    lineage = study.lineage()
-
-    def descent(number: int) -> dict[str, Any]:
-        told = lineage.to_dict(number)
-        return {"lineage": told} if told else {}
-
-    return {
-        "study": study.name,
-        "objectives": [str(o) for o in objectives],
-        "hypervolume": study.hypervolume() if objectives == study.plan.objectives else None,
-        "reference_point": study.reference_point,
-        "members": [m.to_dict() | descent(m.number) for m in found],
-    }
-
-
-def front(study: Study, found: Sequence[Member], profile: str | None = None) -> None:
-    """The front, cheapest first, with the teacher for comparison."""
-    objectives = objectives_on(study.plan, profile)
-    table = Table(title=Text(f"Pareto front of {study.name}"), title_justify="left")
-    table.add_column("trial", justify="right")
-    for o in objectives:
-        table.add_column(
-            Text(f"{o.name}\n({'higher' if o.direction == 'maximize' else 'lower'} is better)"), justify="right"
-        )
-    named = {o.metric for o in objectives}
-    extra = [m for m in ("size_bytes", "params") if m not in named]
-    for name in extra:
-        table.add_column(name, justify="right")
-    confirmed = any(m.confirmed for m in found)
-    if confirmed:
-        table.add_column("accuracy\non test", justify="right")
-        again = next((o.name for o in objectives if o.metric == "latency_ms"), None)
-        if again:
-            table.add_column("latency\nagain", justify="right")
-    lineage = study.lineage()
-    descends = any(m.number in lineage for m in found)
-    if descends:
-        table.add_column("lineage")
-    table.add_column("student", overflow="fold")
-    told, roots = _told(study, found, lineage)
-    shared = common([*told.values(), *roots.values()])
-    for m in found:
-        cells = [str(m.number), *(_cell(m, o) for o in objectives)]
-        cells += [number(m.record.value(n), metric_of(n).unit) for n in extra]
-        if confirmed:
-            test = m.confirmed or {}
-            cells.append(number(test.get("accuracy"), "ratio", test.get("accuracy_se")))
-            if again:
-                cells.append(number(test.get(again), "ms"))
-        if descends:
-            cells.append(lineage.origin(m.number))
-        above = roots.get(lineage.root(m.number), {})
-        own = summary(
-            {k: v for k, v in told[m.number].items() if k not in shared and (v != above.get(k) or k == "bits")}
-        )
-        table.add_row(*cells, Text("; ".join(filter(None, (own, lineage.cut_words(m.number))))))
-    teacher = (study.ledger.attr(FACTS_KEY) or {}).get("teacher")
-    if teacher:
-        values = {
-            (f"{t['metric']}@{t['profile']}" if t["profile"] else t["metric"]): t for t in teacher["measurements"]
-        }
-        cells = ["teacher"]
-        for name in [*(o.name for o in objectives), *extra]:
-            t = values.get(name)
-            cells.append(_told_value(t) if t else "-")
-        table.add_section()
-        blank = [""] * (len(table.columns) - len(cells) - 1)
-        table.add_row(*cells, *blank, Text(teacher["name"]), style="dim")
-    console = _out()
-    console.print(table)
-    if shared:
-        console.print(f"All of them: {summary(shared)}.", markup=False, highlight=False)
-    for first, params in roots.items():
-        own = summary({k: v for k, v in params.items() if k not in shared and k != "bits"})
-        console.print(f"Root {first}: {own or 'as all of them'}.", markup=False, highlight=False)
-    if not found:
-        console.print("No student was measured yet that meets every constraint.", markup=False)
-    hv = study.hypervolume() if objectives == study.plan.objectives else None  # the reference point is of those
-    where = "validation split"
-    if hv is not None:
-        point = ", ".join(
-            f"{o.name} {v:.4g}" for o, v in zip(study.plan.objectives, study.reference_point or [], strict=False)
-        )
-        text = f"Quality on the {where}. Hypervolume {hv:.4f} over ({point}), costs in natural logarithm."
-        console.print(text, markup=False, highlight=False)
-    if confirmed and again and (text := timed_again(found, again)):
-        console.print(text, markup=False, highlight=False)
-    if found and not confirmed:
-        console.print(f"`autokd confirm {study.name}` reads the test split.", markup=False, highlight=False)
-
-
-def _told(
-    study: Study, found: Sequence[Member], lineage: Lineage
-) -> tuple[dict[int, Mapping[str, Any]], dict[int, Mapping[str, Any]]]:
-    """Parameters of students by trial, and of the roots of those that a ladder led to."""
-    if not any(lineage.kind(m.number) in RUNGS for m in found):
-        return {m.number: m.params for m in found}, {}
-    firsts = sorted({lineage.root(m.number) for m in found})
-    trials = study.ledger.trials()
-    records = {n: record_of(trials[n]) for n in firsts if n < len(trials)}
-    roots: dict[int, Mapping[str, Any]] = {
-        n: grouped(r.params) for n, r in records.items() if r is not None and lineage.kind(n) == ROOT
-    }
-    return {m.number: grouped(m.params) for m in found}, roots
-
-
-def timed_again(found: Sequence[Member], latency: str) -> str:
-    """How far the second timings of the same files are from the first; empty where there are none."""
-    pairs = [(m.values.get(latency), (m.confirmed or {}).get(latency)) for m in found]
-    apart = [abs(second / first - 1) for first, second in pairs if first and second]
-    if not apart:
-        return ""
-    return f"The same files timed again: {median(apart):.1%} apart in the median, {max(apart):.1%} at most."
 
 
 def rows(pairs: Sequence[tuple[str, str]], title: str | None = None) -> None:
@@ -169,7 +36,7 @@ def rows(pairs: Sequence[tuple[str, str]], title: str | None = None) -> None:
     table.add_column(overflow="fold")
     for key, value in pairs:
         table.add_row(Text(key), Text(value))
-    _out().print(table)
+    out().print(table)
 
 
 def status(facts: Mapping[str, Any]) -> None:
@@ -259,17 +126,22 @@ def _descent(descent: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def exported(study: Study, member: Member, path: Path) -> None:
-    from autokd.study.export import receipt_path
-
-    pairs = [("file", str(path)), ("receipt", str(receipt_path(path))), ("trial", str(member.number))]
-    pairs += [(o.name, _cell(member, o)) for o in study.plan.objectives]
-    verdict = member.record.notes.get("verify", {})
-    if verdict:
-        pairs.append(
-            ("verified", f"{verdict['prediction_mismatches']} of {verdict['n']} predictions differ from the model")
-        )
+def exported(found: Exported) -> None:
+    pairs = [("file", str(found.file)), ("receipt", str(found.receipt)), ("trial", str(found.trial))]
+    pairs += [(name, measurement(m)) for name, m in found.objectives.items()]
+    if found.differ is not None:
+        pairs.append(("verified", f"{found.differ[0]} of {found.differ[1]} predictions differ from the model"))
     rows(pairs)
+
+
+def measurement(found: Measurement | None) -> str:
+    """A number with unit and spread; a dash where there is none."""
+    return number(found.value, found.unit, found.spread, relative=relative_spread(found.metric)) if found else "-"
+
+
+def _told_value(m: Mapping[str, Any]) -> str:
+    """A measurement out of plain values."""
+    return number(m["value"], m["unit"], m["spread"], relative=relative_spread(m["metric"]))
 
 
 def measured(file: Path, found: Sequence[Mapping[str, Any]]) -> None:
@@ -300,7 +172,7 @@ def preflight(plan: Plan, found: Preflight) -> None:
     pairs += [("refused by", f"{c}: {share:.0%}") for c, share in found.refused.items() if share]
     pairs += [("cannot be built", f"{times} times: {reason}") for reason, times in found.failed.items()]
     pairs.append(("one training", f"about {found.train_s:.1f} CPU s"))
-    total = "until stopped" if math.isinf(found.total_s) else f"about {_span(found.total_s)}, teacher not counted"
+    total = "until stopped" if math.isinf(found.total_s) else f"about {span(found.total_s)}, teacher not counted"
     pairs.append(("search", total))
     pairs.append(("disk", number(found.disk_bytes, "bytes")))
     rows(pairs, f"pre-flight of {plan.config.name}")

@@ -31,6 +31,16 @@ QUANTIZABLE = (
     "Resize",
 )
 
+INT8_GAIN = 6.0
+"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and what else
+runs on the core was never seen to double a time, which is not looked at twice (``autokd.hardware.meter.HOPELESS``)."""
+ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
+"""Plans by how often they win."""
+GAINS = (1.3, 1.2, 1.1, 1.05)
+"""No other plan is so many times faster than the fastest of float32 and a net's first plans in the order of ``ORDER``: one of them,
+two and so on. A refusal keeps a margin beside, so it allows for 1.44 behind the first. ``benchmarks/engine_cost.py`` prints the
+most that it sees: 1.34, of small convolutional nets on a CPU."""
+
 
 def plans(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
     """Names of the nodes to quantize by plan; at most five plans, no two alike, none empty.

@@ -73,6 +73,11 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
             for value in reading.values:
                 registry.load("pruners", str(value))
     _check_methods(config, known)
+    schemes = [str(v) for r in known if r.name == "scheme" and r.stage == Stage.DISTILL for v in r.values]
+    for name in dict.fromkeys([config.distillation.scheme, *schemes]):
+        if getattr(registry.load("schemes", name), "live", False):
+            law = "a search's scheme must be taught by the teacher's cached outputs"
+            raise ConfigError(law, f"{name!r}, which asks the teacher itself", "Use a scheme that is not `live`.")
 
 
 def check_search(config: StudyConfig, objectives: Sequence[Objective]) -> None:
@@ -130,7 +135,7 @@ def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
     """Every method that may be asked for must take the arguments that candidates with it would give."""
     chosen = next((r for r in known if r.name == "method" and r.stage == Stage.DISTILL), None)
     names = [str(v) for v in chosen.values] if chosen else [config.distillation.method]
-    arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*RECIPE_KEYS, "method")]
+    arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*RECIPE_KEYS, "method", "scheme")]
     for name in dict.fromkeys([config.distillation.method, *names]):
         given = dict(config.distillation.options) if name == config.distillation.method else {}
         _try(name, given, "distillation")

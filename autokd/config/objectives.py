@@ -100,6 +100,11 @@ def error_of(metric: str, value: float, spread: float | None) -> float | None:
     return spread * value if spread is not None and relative_spread(metric) else spread
 
 
+def spread_of(metric: str, value: float, error: float | None) -> float | None:
+    """The spread to record for a half-width in the measurement's own unit; the other way round from :func:`error_of`."""
+    return error / value if error is not None and value != 0 and relative_spread(metric) else error
+
+
 @dataclass(frozen=True)
 class Objective:
     """What is optimised.

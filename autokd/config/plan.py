@@ -17,7 +17,7 @@ from autokd.config.objectives import Constraint, Objective, parse_constraints, p
 from autokd.config.space import SearchSpace, load_space
 from autokd.config.study_file import StudyConfig
 from autokd.errors import ConfigError, nearest
-from autokd.hardware.profile import HardwareProfile, load_profile
+from autokd.hardware.profile import HardwareProfile, load_profile, profile_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Plan:
     def from_json(cls, text: str) -> Plan:
         """The plan of an existing study, without looking at any file."""
         raw = json.loads(text)
-        profiles = tuple(HardwareProfile(**p | {"cores": p["cores"] and tuple(p["cores"])}) for p in raw["profiles"])
+        profiles = tuple(profile_of(**p | {"cores": p["cores"] and tuple(p["cores"])}) for p in raw["profiles"])
         config = StudyConfig.model_validate(raw["config"])
         return _resolve(config, raw["space"], profiles)
 

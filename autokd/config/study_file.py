@@ -117,10 +117,11 @@ class TeacherConfig(BaseModel):
 
 
 class DistillationConfig(BaseModel):
-    """``distillation:`` the method where the space does not search it, and its keyword arguments."""
+    """``distillation:`` method and scheme where the space does not search it, and the method's keyword arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    method: str = "kd"
+    method: str = Field("kd", description="what is transferred: `autokd list methods`, or package.module:factory")
+    scheme: str = Field("offline", description="who trains with whom: `autokd list schemes`, or package.module:factory")
 
     @property
     def options(self) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""``budget: {until: "gain < 0.5% in 20 min"}``: the condition under which a search is no longer worth its time (stdlib only)."""
+"""``budget: {until: "gain < 0.5% in 20 min"}``: the condition under which a search is no longer worth its time."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from autokd.formatting import SECONDS, in_largest_unit
+
 WINDOW_S = 600.0
 """The time ahead that a condition, and every advice, looks at unless another is stated."""
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _FORM = re.compile(
     r"\s*gain\s*<\s*(?P<percent>\d+(\.\d*)?|\.\d+)\s*%"
     r"(\s*in\s+(?P<time>\d+(\.\d*)?|\.\d+)\s*(?P<unit>s|min|h))?\s*"
@@ -38,28 +39,12 @@ class Until:
         if found is None:
             raise ValueError(f'{law}, e.g. "gain < 0.5%"')
         gain = float(found["percent"]) / 100
-        window_s = WINDOW_S if found["time"] is None else float(found["time"]) * _UNITS[found["unit"]]
+        window_s = WINDOW_S if found["time"] is None else float(found["time"]) * SECONDS[found["unit"]]
         if gain <= 0 or window_s <= 0:
             raise ValueError(f"{law}: a gain or a time of 0 would never end the search")
         return cls(gain, window_s)
 
     def __str__(self) -> str:
         """As it may be written in a study file."""
-        number, unit = _in_largest(self.window_s)
+        number, unit = in_largest_unit(self.window_s)
         return f"gain < {100 * self.gain:g}%" + ("" if self.window_s == WINDOW_S else f" in {number} {unit}")
-
-
-def span_words(seconds: float) -> str:
-    """``45 seconds``, ``20 minutes``, ``2 hours``."""
-    number, unit = _in_largest(seconds)
-    word = {"s": "second", "min": "minute", "h": "hour"}[unit]
-    return f"{number} {word}" + "s" * (number != "1")
-
-
-def _in_largest(seconds: float) -> tuple[str, str]:
-    """A number and its unit: the largest unit that says it in few digits."""
-    for unit in ("h", "min"):
-        number = f"{seconds / _UNITS[unit]:g}"
-        if seconds >= _UNITS[unit] and len(number) <= 3:
-            return number, unit
-    return f"{seconds:g}", "s"

@@ -28,23 +28,26 @@ class Checkpoint:
 def save(
     path: Path,
     key: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    nets: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
     scalars: Mapping[str, Any],
     **more: torch.Tensor,
 ) -> None:
-    """Writes weights, optimizer state, random state, ``more`` tensors and ``scalars`` in one atomic step.
+    """Writes every net's weights and optimizer state, random state, ``more`` tensors and ``scalars`` in one atomic step.
 
     One file, so that weights and scalars can never belong to different moments.
 
     Raises:
         StorageError: The disk is full or read-only.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optim.{i}.{name}": value for i, name, value in _state(optimizer)}
+    tensors = {
+        f"net.{net}.{name}": value for net, module in nets.items() for name, value in module.state_dict().items()
+    }
+    for net, optimizer in optimizers.items():
+        tensors |= {f"optim.{net}.{i}.{name}": value for i, name, value in _state(optimizer)}
     tensors |= {f"more.{name}": value for name, value in more.items()}
     tensors["random.cpu"] = torch.get_rng_state()
-    device = next(model.parameters()).device
+    device = _device(nets)
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     # cloned: safetensors takes neither shared nor strided storage, and tied weights share theirs
@@ -72,21 +75,30 @@ def load(path: Path, key: str) -> Checkpoint | None:
         return None
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(
+    checkpoint: Checkpoint, nets: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> None:
     """Puts weights, optimizer state and random state back, bit for bit."""
     tensors = checkpoint.tensors
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    for index, parameter in enumerate(_parameters(optimizer)):
-        prefix = f"optim.{index}."
-        for name in [n for n in tensors if n.startswith(prefix)]:
-            value = tensors[name]
-            # fused kernels walk raw memory: the state must lie in the parameter's own memory format
-            own = torch.empty_like(parameter if value.ndim else value, device=parameter.device, requires_grad=False)
-            optimizer.state[parameter][name.removeprefix(prefix)] = own.copy_(value)
+    for net, module in nets.items():
+        prefix = f"net.{net}."
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for net, optimizer in optimizers.items():
+        for index, parameter in enumerate(_parameters(optimizer)):
+            prefix = f"optim.{net}.{index}."
+            for name in [n for n in tensors if n.startswith(prefix)]:
+                value = tensors[name]
+                # fused kernels walk raw memory: the state must lie in the parameter's own memory format
+                own = torch.empty_like(parameter if value.ndim else value, device=parameter.device, requires_grad=False)
+                optimizer.state[parameter][name.removeprefix(prefix)] = own.copy_(value)
     torch.set_rng_state(tensors["random.cpu"])
-    device = next(model.parameters()).device
+    device = _device(nets)
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _device(nets: Mapping[str, nn.Module]) -> torch.device:
+    return next(p for net in nets.values() for p in net.parameters()).device
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

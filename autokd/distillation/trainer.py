@@ -1,4 +1,8 @@
-"""Trains a student on seeded views from the teacher's cached outputs; the same seed gives the same weights."""
+"""Trains a student on seeded views from the teacher's cached outputs; the same seed gives the same weights.
+
+It keeps order, pace, precision, clipping, finite checks, curves, checkpoints and rests, and knows no method: what is compared is
+a knowledge's affair, who is updated when a scheme's.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,17 @@ from torch import nn
 from autokd.distillation import checkpoint as disk
 from autokd.distillation import optim
 from autokd.distillation import validation as checks
-from autokd.distillation.contexts import channels_last, computing_in, memory_errors_named, seeded
+from autokd.distillation.contexts import memory_errors_named, seeded
+from autokd.distillation.learners import Learners
+from autokd.distillation.lesson import Lesson, Session
+from autokd.distillation.schemes.scheme import STUDENT, Ask
+from autokd.distillation.taps import Batch
 from autokd.errors import ConfigError, StageFailure
-from autokd.protocols import CurvePoint, DistillationMethod, Pace, Recipe, TeacherOutputs, Views
+from autokd.protocols import CurvePoint
 
 SAVE_EVERY_S = 10.0  # longest work at risk inside an epoch
 SAVE_GAP_S = 0.5  # epochs shorter than this share a checkpoint
 CHECK_EVERY = 20  # steps between looks at the loss
-MAX_NORM = 5.0  # of the gradient
 
 
 @dataclass(frozen=True)
@@ -59,151 +66,170 @@ class _Progress:
         return self.step < steps and bool(self.curve) and self.curve[-1].samples >= samples
 
 
-def fit(
-    model: nn.Module,
-    views: Views,
-    targets: np.ndarray,
-    recipe: Recipe,
-    method: DistillationMethod,
-    *,
-    teacher: TeacherOutputs | None,
-    validation: tuple[np.ndarray, np.ndarray],
-    seed: int,
-    pace: Pace,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    until: float | None = None,
-    report: Callable[[CurvePoint], None] | None = None,
-    to_input: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    seen: int = 0,
-) -> FitResult:
+def fit(model: nn.Module, lesson: Lesson, session: Session | None = None) -> FitResult:
     """Trains ``model`` in place for ``recipe.samples`` samples; leaves it in eval mode, on the CPU, contiguous.
 
-    With ``until`` it rests at the first point of the learning curve that is not before that share of the training; a later
-    call goes on from the checkpoint as if there had been no rest.
+    With ``session.until`` it rests at the first point of the learning curve that is not before that share of the training; a
+    later call goes on from the checkpoint as if there had been no rest.
 
     Epoch e goes through view ``e % views.count`` in a seeded order; the teacher's output of a sample is that of the
     same view, so it belongs to the very pixels. All randomness is seeded and the caller's random state is left alone.
 
     Args:
         model: Reads raw input ``(B, *shape)`` in the source's dtype, returns logits ``(B, classes)``.
-        views: Seeded views of the train split.
-        targets: ``(views.size,) int64``, aligned with the views' positions.
-        recipe: How to train; ``recipe.label_smoothing`` and ``recipe.augment`` are already in ``method`` and ``views``.
-        method: The loss.
-        teacher: Cached outputs, needed when ``method.needs`` names ``"logits"``.
-        validation: Raw inputs and targets; see :func:`autokd.distillation.validation.subset`.
-        seed: Of order and dropout.
-        pace: Entered around every batch, training and validation alike.
-        device: ``"cpu"`` or ``"cuda"``.
-        checkpoint: File that keeps an interrupted training; ``fit`` goes on from it bit for bit. The caller removes it.
-        until: Share of the training in (0, 1) at which to rest; needs a checkpoint.
-        report: Called with every new point of the learning curve; an exception it raises ends the training.
-        to_input: Turns the raw batch into what the model reads, if that is not the raw batch.
-        seen: Samples the weights were trained with before: the order goes on where that training ended, so that several
-            short trainings in a row see the whole split, not its beginning again and again.
+        lesson: What is learnt.
+        session: How it runs.
 
     Raises:
         StageFailure: ``distill`` / ``diverged`` or ``out_of_memory``.
-        ConfigError: A method without the teacher it needs, an impossible recipe.
+        ConfigError: A knowledge without the teacher or the taps that it needs, an impossible recipe.
         StorageError: The disk does not take a checkpoint.
     """
-    if len(targets) != views.size:
-        raise ValueError(
-            f"targets and views must be aligned, but got {len(targets)} targets and {views.size} positions"
-        )
-    if until is not None and checkpoint is None:
-        raise ValueError("a training that rests must keep a checkpoint, but got none")
-    _check_teacher(method, teacher)
-    batch = max(1, min(recipe.batch_size, views.size))
-    steps = max(1, round(recipe.samples / batch))
-    per_epoch = max(1, views.size // batch)  # the short rest of an epoch is dropped
-    marks = checks.marks(steps, per_epoch)
-    held_out = checks.subset(*validation, samples=recipe.samples, seed=seed)
-    labels = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.int64))
-    tensor = _loader(device, to_input)
-    before = round(seen / batch)
-    key = _key(model, views, recipe, method, seed, before)
+    session = session or Session()
+    lesson.check()
+    session.check()
+    tensor = _loader(session.device, lesson.to_input)
+    with seeded(lesson.seed, session.device), memory_errors_named():
 
-    with (
-        seeded(seed, device), memory_errors_named(), channels_last(model, device),
-        computing_in(recipe.precision, model, device) as cast,
-    ):  # fmt: skip
-        model.train()
-        optimizer = optim.build(model, recipe)
-        weights = [p for p in model.parameters() if p.requires_grad]
-        now = _Progress(torch.zeros((), dtype=torch.float64, device=device))
-        if checkpoint is not None:
-            _resume(checkpoint, key, model, optimizer, now)
-        saved, order = time.monotonic(), np.empty(0, dtype=np.int64)
-        rest = steps * batch if until is None else until * steps * batch - 1e-6
-        if now.rests(rest, steps):  # another training went on to here, or further
-            return FitResult(tuple(now.curve), now.step * batch, now.cpu_s(), steps * batch)
-        while now.step < steps:
-            epoch, within = divmod(before + now.step, per_epoch)
-            if within == 0 or not len(order):
-                order = np.random.default_rng([seed, 0, epoch]).permutation(views.size)
-            at, view = order[within * batch : (within + 1) * batch], epoch % views.count
-            rate = optim.one_cycle(now.step, steps, recipe.lr)
-            with pace():
-                truth = labels[torch.from_numpy(at)].to(device, non_blocking=True)
-                given = (
-                    {}
-                    if teacher is None
-                    else {"logits": _plain(teacher.logits(at, view)).to(device, non_blocking=True)}
-                )
-                optim.set_rate(optimizer, rate)
-                optimizer.zero_grad(set_to_none=True)
-                with cast():
-                    logits = model(tensor(views.batch(at, view)))
-                loss = method.loss({"logits": logits.float()}, given, truth)
-                loss.backward()
-                nn.utils.clip_grad_norm_(weights, MAX_NORM)
-                optimizer.step()
-                now.total += loss.detach()
-            now.step += 1
-            now.counted += 1
+        def first() -> torch.Tensor:
+            return tensor(lesson.views.batch(np.arange(min(2, lesson.views.size)), 0))
+
+        with Learners.ready(model, lesson, session.device, first) as learners:
+            return _Training(lesson, session, learners, tensor).run()
+
+
+class _Training:
+    """One call of :func:`fit`."""
+
+    def __init__(
+        self, lesson: Lesson, session: Session, learners: Learners, tensor: Callable[[np.ndarray], torch.Tensor]
+    ) -> None:
+        self.lesson, self.session, self.learners, self.tensor = lesson, session, learners, tensor
+        views, recipe = lesson.views, lesson.recipe
+        self.batch = max(1, min(recipe.batch_size, views.size))
+        self.steps = max(1, round(recipe.samples / self.batch))
+        self.per_epoch = max(1, views.size // self.batch)  # the short rest of an epoch is dropped
+        self.marks = checks.marks(self.steps, self.per_epoch)
+        self.held_out = checks.subset(*lesson.validation, samples=recipe.samples, seed=lesson.seed)
+        self.labels = torch.from_numpy(np.ascontiguousarray(lesson.targets, dtype=np.int64))
+        self.before = round(lesson.seen / self.batch)
+        self.key = _key(lesson, learners, self.before)
+        self.now = _Progress(torch.zeros((), dtype=torch.float64, device=session.device))
+        self.order = np.empty(0, dtype=np.int64)
+
+    def run(self) -> FitResult:
+        session, now = self.session, self.now
+        if session.checkpoint is not None:
+            self._resume(session.checkpoint)
+        whole = self.steps * self.batch
+        rest = whole if session.until is None else session.until * whole - 1e-6
+        if now.rests(rest, self.steps):  # another training went on to here, or further
+            return self._result()
+        self.learners.forget()
+        saved = time.monotonic()
+        while now.step < self.steps:
+            epoch, within = divmod(self.before + now.step, self.per_epoch)
+            if within == 0 or not len(self.order):
+                seed = [self.lesson.seed, 0, epoch]
+                self.order = np.random.default_rng(seed).permutation(self.lesson.views.size)
+            rate = optim.one_cycle(now.step, self.steps, self.lesson.recipe.lr)
+            at = self.order[within * self.batch : (within + 1) * self.batch]
+            with session.pace():
+                self._step(at, epoch % self.lesson.views.count, rate)
             waited = time.monotonic() - saved
-            save = checkpoint is not None and waited > (SAVE_GAP_S if within + 1 == per_epoch else SAVE_EVERY_S)
-            if now.step in marks or now.step % CHECK_EVERY == 0 or save:
-                _check_finite(now, steps, rate)
-            if now.step == steps and not all(bool(torch.isfinite(v).all()) for v in model.state_dict().values()):
-                raise _diverged(now.step, steps, rate, "a weight or running statistic")
-            if now.step in marks:
-                score = checks.accuracy(model, *held_out, pace, tensor)
-                now.curve.append(CurvePoint(now.step * batch, now.total.item() / now.counted, score, now.cpu_s()))
-                now.total.zero_()
-                now.counted = 0
-                if report is not None:
-                    report(now.curve[-1])
-                if checkpoint is not None and now.rests(rest, steps):
-                    _save(checkpoint, key, model, optimizer, now)
-                    return FitResult(tuple(now.curve), now.step * batch, now.cpu_s(), steps * batch)
-            if save and checkpoint is not None:
-                _save(checkpoint, key, model, optimizer, now)
+            save = session.checkpoint is not None and waited > (
+                SAVE_GAP_S if within + 1 == self.per_epoch else SAVE_EVERY_S
+            )
+            if now.step in self.marks or now.step % CHECK_EVERY == 0 or save:
+                self._check_finite(rate)
+            if now.step in self.marks:
+                self._look()
+                if session.checkpoint is not None and now.rests(rest, self.steps):
+                    self._save(session.checkpoint)
+                    return self._result()
+            if save and session.checkpoint is not None:
+                self._save(session.checkpoint)
                 saved = time.monotonic()
-        return FitResult(tuple(now.curve), steps * batch, now.cpu_s(), steps * batch)
+        return self._result()
+
+    def _step(self, at: np.ndarray, view: int, rate: float) -> None:
+        """The training samples at positions ``at`` (``(B,) int64``), under a view."""
+        lesson, now, device = self.lesson, self.now, self.session.device
+        index = torch.from_numpy(at)
+        given = {}
+        if lesson.cached is not None:
+            said = lesson.cached.taps(at, view, lesson.knowledge.teacher)
+            given = {name: _plain(value).to(device, non_blocking=True) for name, value in said.items()}
+        inputs = self.tensor(lesson.views.batch(at, view))
+        batch = Batch(inputs, self.labels[index].to(device, non_blocking=True), index, given)
+        for name, loss in lesson.scheme.step(
+            self.learners.tapped, self.learners.knowledge, batch, lesson.ask or _nobody(lesson)
+        ):
+            self.learners.update(name, loss, rate)
+            now.total += loss.detach() if name == STUDENT else 0 * loss.detach()  # whatever is not finite stays
+            now.counted += name == STUDENT
+        now.step += 1
+
+    def _look(self) -> None:
+        """A point of the learning curve."""
+        now = self.now
+        score = checks.accuracy(self.learners.nets[STUDENT], *self.held_out, self.session.pace, self.tensor)
+        loss = now.total.item() / max(1, now.counted)
+        now.curve.append(CurvePoint(now.step * self.batch, loss, score, now.cpu_s()))
+        now.total.zero_()
+        now.counted = 0
+        if self.session.report is not None:
+            self.session.report(now.curve[-1])
+
+    def _result(self) -> FitResult:
+        now = self.now
+        return FitResult(tuple(now.curve), now.step * self.batch, now.cpu_s(), self.steps * self.batch)
+
+    def _check_finite(self, rate: float) -> None:
+        what = ""
+        if not bool(torch.isfinite(self.now.total)):
+            what = "the loss"
+        elif self.now.step == self.steps and not self.learners.finite():
+            what = "a weight or running statistic"
+        if what:
+            detail = f"{what} was not finite by step {self.now.step} of {self.steps}, at a rate of {rate:.4g}"
+            raise StageFailure("distill", "diverged", detail)
+
+    def _save(self, path: Path) -> None:
+        now = self.now
+        curve = [asdict(point) for point in now.curve]
+        scalars = {"step": now.step, "counted": now.counted, "cpu_s": now.cpu_s(), "curve": curve}
+        disk.save(path, self.key, self.learners.modules, self.learners.optimizers, scalars, total=now.total)
+
+    def _resume(self, path: Path) -> None:
+        found, now = disk.load(path, self.key), self.now
+        if found is None:
+            return
+        disk.restore(found, self.learners.modules, self.learners.optimizers)
+        now.total.copy_(found.tensors["more.total"])
+        now.step, now.counted = found.scalars["step"], found.scalars["counted"]
+        now.cpu_before = found.scalars["cpu_s"]
+        now.curve.extend(CurvePoint(**point) for point in found.scalars["curve"])
 
 
-def _check_teacher(method: DistillationMethod, teacher: TeacherOutputs | None) -> None:
-    name = type(method).__name__
-    if unknown := sorted(method.needs - {"logits"}):
-        raise ConfigError(f"A method may need the teacher's logits only; {name} needs more", ", ".join(unknown))
-    if method.needs and teacher is None:
-        raise ConfigError(f"{name} must have a teacher", "none", "Use the method 'none' to train without one.")
+def _nobody(lesson: Lesson) -> Ask:
+    def ask(inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise ConfigError(f"{type(lesson.scheme).__name__} must be `live` to ask the teacher", "it is not")
+
+    return ask
 
 
-def _key(model: nn.Module, views: Views, recipe: Recipe, method: DistillationMethod, seed: int, before: int) -> str:
+def _key(lesson: Lesson, learners: Learners, before: int) -> str:
     """What a checkpoint must have been made with to be gone on from."""
-    shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+    views = lesson.views
     what = (
-        shapes,
+        [(n, k, tuple(v.shape)) for n, net in learners.modules.items() for k, v in net.state_dict().items()],
         views.fingerprint,
         views.size,
         views.count,
-        sorted(asdict(recipe).items()),
-        type(method).__name__,
-        seed,
+        sorted(asdict(lesson.recipe).items()),
+        [(type(x).__name__, x.revision) for x in (lesson.knowledge, lesson.scheme)],
+        lesson.seed,
         before,
     )
     return hashlib.sha256(repr(what).encode()).hexdigest()
@@ -224,35 +250,3 @@ def _loader(
         return x if to_input is None else to_input(x)
 
     return tensor
-
-
-def _check_finite(now: _Progress, steps: int, rate: float) -> None:
-    if not bool(torch.isfinite(now.total)):
-        raise _diverged(now.step, steps, rate, "the loss")
-
-
-def _diverged(step: int, steps: int, rate: float, what: str) -> StageFailure:
-    return StageFailure(
-        "distill", "diverged", f"{what} was not finite by step {step} of {steps}, at a rate of {rate:.4g}"
-    )
-
-
-def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, now: _Progress) -> None:
-    scalars = {
-        "step": now.step,
-        "counted": now.counted,
-        "cpu_s": now.cpu_s(),
-        "curve": [asdict(point) for point in now.curve],
-    }
-    disk.save(path, key, model, optimizer, scalars, total=now.total)
-
-
-def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, now: _Progress) -> None:
-    found = disk.load(path, key)
-    if found is None:
-        return
-    disk.restore(found, model, optimizer)
-    now.total.copy_(found.tensors["more.total"])
-    now.step, now.counted = found.scalars["step"], found.scalars["counted"]
-    now.cpu_before = found.scalars["cpu_s"]
-    now.curve.extend(CurvePoint(**point) for point in found.scalars["curve"])

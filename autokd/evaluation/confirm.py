@@ -9,8 +9,8 @@ import numpy as np
 
 from autokd.config.plan import Plan
 from autokd.deployment.verify import scores as file_scores
-from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
+from autokd.evaluation.stages.measure import qualities
 from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest
 from autokd.storage.results import Member, checked_file
@@ -28,14 +28,14 @@ def confirm(
     try:
         index = parts.dataset.splits.test
         inputs, targets = np.asarray(parts.dataset.inputs[index]), np.asarray(parts.dataset.targets[index])
-        metrics = work.wanted_metrics(parts)
+        metrics = parts.wanted
         teacher = _teacher_test(parts, home, inputs, tell) if "agreement" in metrics else None
         for place, member in enumerate(waiting):
             tell("confirm on the test split", place / len(waiting))
             with parts.pace():
                 scores = file_scores(checked_file(member), inputs)
             found = {}
-            for m in work.qualities(metrics, scores, targets, teacher):
+            for m in qualities(metrics, scores, targets, teacher):
                 found[m.metric] = m.value
                 found[f"{m.metric}_se"] = float(m.spread or 0.0)
             for profile in parts.plan.profiles:  # once more, one after the other: what the hours between trials did

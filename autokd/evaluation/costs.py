@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from autokd.deployment.inspect import inspect
+from autokd.effort import FULL, Effort
 from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import LatencyResult, Meter
 from autokd.trial import Measurement
 
 
-def file_costs(file: Path, profiles: Sequence[HardwareProfile], meter: Meter, quick: bool = False) -> list[Measurement]:
+def file_costs(
+    file: Path, profiles: Sequence[HardwareProfile], meter: Meter, effort: Effort = FULL
+) -> list[Measurement]:
     """Every cost of an ONNX file that does not need data.
 
     Args:
         file: The file.
         profiles: Where to time it.
         meter: Times it.
-        quick: A shorter timing, for screens.
+        effort: How long each timing is.
 
     Raises:
         StageFailure: It cannot be timed.
@@ -27,7 +30,7 @@ def file_costs(file: Path, profiles: Sequence[HardwareProfile], meter: Meter, qu
     facts = inspect(file)
     found = static_costs(facts.size_bytes, facts.macs, facts.params)
     for profile in profiles:
-        found += timed_costs(meter.measure(file, profile.name, quick=quick), profile)
+        found += timed_costs(meter.measure(file, profile.name, effort), profile)
     return found
 
 

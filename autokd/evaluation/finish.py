@@ -8,10 +8,11 @@ from typing import Any
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
-from autokd.evaluation.recipe import Teaching, make_method, make_teaching
-from autokd.evaluation.rungs import shape_of, train_on
+from autokd.evaluation.recipe import Teaching, make_teaching
+from autokd.evaluation.rungs import shaped_as, train_on
+from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.steps import Evaluation
-from autokd.evaluation.trial_dir import Stored, TrialDir
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.storage.results import Member
 from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord
 
@@ -30,17 +31,17 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     config, space = parts.plan.config, parts.plan.space
     training = space.of_stage(Stage.DISTILL, member.params)
     before = trained_stage(member, parts)
-    teaching = make_teaching(config.training, config.distillation, training, len(parts.train_targets))
+    teaching = make_teaching(config.training, config.distillation, training, parts.train_size)
     recipe = replace(teaching.recipe, samples=samples, lr=teaching.recipe.lr * FINISH_LR)
     teaching = replace(teaching, recipe=recipe)
-    shape = shape_of(before, space.of_stage(Stage.BUILD, member.params))
-    if not make_method(teaching.method, teaching.options).needs:  # a student found without the teacher is taught now
+    blueprint = shaped_as(before, parts.blueprint(space.of_stage(Stage.BUILD, member.params)))
+    if not teaching.asks_teacher:  # a student found without the teacher is taught now
         own = config.distillation
-        teaching = Teaching(replace(recipe, label_smoothing=0.0), own.method, dict(own.options))
-    stored = train_on(run, before, shape, teaching)
+        teaching = Teaching(replace(recipe, label_smoothing=0.0), own.method, dict(own.options), own.scheme)
+    stored = train_on(run, before, blueprint, teaching)
     run.began_training = True
     run.notes["trained_on"] = samples
-    run.ship(stored, shape, run.bits)
+    run.ship(stored, blueprint, run.bits)
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True), parent=member.number)
 
 

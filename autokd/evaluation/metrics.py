@@ -10,6 +10,8 @@ import numpy as np
 from autokd import registry
 from autokd.errors import StageFailure
 
+REVISION = 1
+"""Part of the key of every measurement: raised when a metric gives another value of the same scores."""
 ECE_BINS = 15
 RESAMPLES = 100
 USER_RESAMPLES = 20

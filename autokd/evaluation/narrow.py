@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,14 +21,15 @@ from torch import nn
 from autokd import registry
 from autokd.compression.importance import L1
 from autokd.compression.layers import NORMS
-from autokd.compression.pruning import default_groups
-from autokd.compression.pruning import prune as prune_channels
+from autokd.compression.pruning import default_groups, shrink_to
 from autokd.config.objectives import Objective
 from autokd.errors import Infeasible
-from autokd.evaluation import work
-from autokd.evaluation.parts import Parts
-from autokd.evaluation.screening.screen import sketch_costs
+from autokd.evaluation.screening.bench import Bench
+from autokd.evaluation.screening.sketching import sketch_costs
+from autokd.evaluation.stages.prune import cut_channels
+from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import Shortens
+from autokd.students.blueprint import Blueprint
 from autokd.students.build import prune_groups
 from autokd.trial import Cut, ParamValue, Violation
 
@@ -73,14 +74,14 @@ class Narrowed:
 
     Args:
         model: With the weights it inherits.
-        shape: Its build parameters.
+        blueprint: Its shape.
         cost: Value of the cost objective.
         variant: What was done.
         loss: Cross-entropy on training samples, in nats.
     """
 
     model: nn.Module
-    shape: dict[str, ParamValue]
+    blueprint: Blueprint
     cost: float
     variant: Variant
     loss: float = math.inf
@@ -90,16 +91,19 @@ class Narrower:
     """Finds the cuts of one step.
 
     Args:
-        parts: The study's parts.
+        bench: What students are sketched for and timed with.
+        blueprint: The student to be narrowed.
+        profiles: Where it is timed.
         cost: The objective whose value is brought down.
         plan: The int8 plan that the student ships with, "" for float: what a cut saves in float is not what it saves in int8.
     """
 
-    def __init__(self, parts: Parts, cost: Objective, plan: str = "") -> None:
-        self.parts, self.cost, self.plan = parts, cost.name, plan
-        self.profiles = [cost.profile] if cost.profile else []
+    def __init__(
+        self, bench: Bench, blueprint: Blueprint, profiles: Sequence[HardwareProfile], cost: Objective, plan: str = ""
+    ) -> None:
+        self.bench, self.blueprint, self.profiles, self.cost, self.plan = bench, blueprint, profiles, cost.name, plan
 
-    def narrow(self, model: nn.Module, shape: Params, keep: float) -> tuple[Narrowed, list[Cut], float]:
+    def narrow(self, model: nn.Module, keep: float) -> tuple[Narrowed, list[Cut], float]:
         """The student after cuts that bring its cost to about ``keep`` of what it was.
 
         Returns:
@@ -108,7 +112,7 @@ class Narrower:
         Raises:
             Infeasible: No variant saves anything.
         """
-        now = Narrowed(model, dict(shape), 0.0, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
+        now = Narrowed(model, self.blueprint, 0.0, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
         before = now.cost = self.measure(model, now.variant)
         whole = now.loss
         done: list[Cut] = []
@@ -121,7 +125,7 @@ class Narrower:
             harm, average = self._harm(now, best), (now.loss - whole) / saved if done else 0.0
             if saved >= math.log(1 / keep) / 2 and harm > HARSH * max(average, 0.1):
                 break  # half a step that is tuned first is better than a whole one that breaks the student
-            done += best.variant.cuts(now.shape)
+            done += best.variant.cuts(now.blueprint.shape)
             now, steps = best, steps + 1
         if not done:
             law = f"{self.cost} <= {keep:g} times the parent's"
@@ -159,46 +163,48 @@ class Narrower:
         groups = prune_groups(now.model) or default_groups(now.model)
         found = [Variant(f"prune_{name} {ratio:g}", {name: ratio}, {}) for name in groups for ratio in RATIOS]
         found.append(Variant(f"prune all {RATIOS[0]:g}", dict.fromkeys(groups, RATIOS[0]), {}))
-        family = registry.load("families", self.parts.plan.space.family)
+        family = registry.load("families", self.blueprint.family)
         family = family() if isinstance(family, type) else family
         if isinstance(family, Shortens):
-            spec = self.parts.dataset.spec
-            found += [Variant(name, {}, dict(change)) for name, change in family.shorter(now.shape, spec).items()]
+            shorter = family.shorter(now.blueprint.shape, now.blueprint.spec)
+            found += [Variant(name, {}, dict(change)) for name, change in shorter.items()]
         return found
 
     def _reshaped(self, now: Narrowed, variant: Variant) -> nn.Module:
         """The student in the variant's shape, channels not yet cut; a shape does not tell what its layers lost before."""
         if not variant.shape:
             return now.model
-        with self.parts.pace():
-            return inherit(self.parts, {**now.shape, **variant.shape}, now.model.state_dict())
+        with self.bench.pace():
+            return inherit(_reshaped(now.blueprint, variant), now.model.state_dict())
 
     def apply(self, now: Narrowed, variant: Variant, whole: nn.Module, cost: float) -> Narrowed:
         """The variant with inherited weights, scored."""
         model = whole
         if variant.ratios:
-            with self.parts.pace():
+            with self.bench.pace():
                 model = copy.deepcopy(whole)
-                example = torch.from_numpy(np.ascontiguousarray(self.parts.calibration[:2]))
-                groups = prune_groups(model) or default_groups(model)
-                prune_channels(model, example, groups, variant.ratios, L1())
-        return Narrowed(model, {**now.shape, **variant.shape}, cost, variant, self.loss(model))
+                cut_channels(model, self.bench.data, variant.ratios, L1())
+        return Narrowed(model, _reshaped(now.blueprint, variant), cost, variant, self.loss(model))
 
     def measure(self, whole: nn.Module, variant: Variant) -> float:
         """The cost of a variant as it would ship, sketched and timed shortly where it is a time."""
-        ratios = {f"prune_{group}": ratio for group, ratio in variant.ratios.items()}
-        found = sketch_costs(self.parts, whole, ratios, profiles=self.profiles)[self.cost].value
+
+        def ask(bits: int, only: str = "") -> float:
+            family = self.blueprint.family
+            costs = sketch_costs(self.bench, family, whole, variant.ratios, bits, self.profiles, only=only)
+            return costs[self.cost].value
+
+        found = ask(32)
         if self.plan:
-            small = sketch_costs(self.parts, whole, ratios, 8, self.profiles, only=self.plan)
-            found = min(found, small[self.cost].value)
+            found = min(found, ask(8, self.plan))
         return found
 
     @cached_property
     def samples(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets that score variants: the first of the train split."""
-        index = self.parts.dataset.splits.train[: SAMPLES + SETTLING]
-        inputs = torch.from_numpy(np.ascontiguousarray(self.parts.dataset.inputs[index]))
-        return inputs, torch.from_numpy(np.asarray(self.parts.dataset.targets[index])).long()
+        index = self.bench.data.splits.train[: SAMPLES + SETTLING]
+        inputs = torch.from_numpy(np.ascontiguousarray(self.bench.data.inputs[index]))
+        return inputs, torch.from_numpy(np.asarray(self.bench.data.targets[index])).long()
 
     def loss(self, model: nn.Module) -> float:
         """Cross-entropy in nats on the first training samples, batch norms settled first; changes the statistics."""
@@ -207,7 +213,7 @@ class Narrower:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         norms = [m for m in model.modules() if isinstance(m, NORMS)]
         usual = [norm.momentum for norm in norms]
-        with self.parts.pace(), torch.no_grad():
+        with self.bench.pace(), torch.no_grad():
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum = None  # a plain average of what comes
@@ -222,8 +228,12 @@ class Narrower:
             return float(nn.functional.cross_entropy(logits, targets[:scored]))
 
 
-def inherit(parts: Parts, shape: Params, state: Mapping[str, torch.Tensor]) -> nn.Module:
+def _reshaped(blueprint: Blueprint, variant: Variant) -> Blueprint:
+    return replace(blueprint, shape={**blueprint.shape, **variant.shape}) if variant.shape else blueprint
+
+
+def inherit(blueprint: Blueprint, state: Mapping[str, torch.Tensor]) -> nn.Module:
     """A student of fewer blocks or pixels with the weights of a larger one, whose layers may have been cut."""
-    model = parts.build(parts.plan.space.family, shape)
-    work.shrink_to(model, {name: state[name] for name in model.state_dict()})
+    model = blueprint.build()
+    shrink_to(model, {name: state[name] for name in model.state_dict()})
     return model.eval()

@@ -7,26 +7,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from autokd.config.plan import Plan
-from autokd.data.augment import SeededViews
 from autokd.data.dataset_store import open_dataset
 from autokd.errors import StudyError
+from autokd.evaluation.recipe import Teaching
+from autokd.evaluation.screening.bench import Bench
+from autokd.evaluation.screening.verdict import remembered
+from autokd.evaluation.stages.measure import Answers, wanted_qualities
+from autokd.evaluation.stages.quantize import clock_of
+from autokd.evaluation.stages.stage import Tools
+from autokd.evaluation.stages.training import Banks, Training
 from autokd.files import read_json
 from autokd.hardware.meter import LatencyMeter
+from autokd.hardware.profile import HardwareProfile
 from autokd.hardware.turnstile import OnWait, Quiet, never_mind
-from autokd.protocols import Dataset, Recipe
+from autokd.protocols import Dataset
 from autokd.storage.stage_store import StageStore
-from autokd.students.build import build_module, family_key, outline_module
-from autokd.students.raw_input import RawInput
-from autokd.teachers.bank import TeacherBank
+from autokd.students.blueprint import Blueprint
 from autokd.trial import ParamValue
-
-if TYPE_CHECKING:
-    pass
 
 SETUP = "setup.json"
 
@@ -110,8 +112,9 @@ class Parts:
         return self.quiet.working()
 
     @cached_property
-    def train_targets(self) -> np.ndarray:
-        return np.asarray(self.dataset.targets[self.dataset.splits.train])
+    def train_size(self) -> int:
+        """Samples of the train split."""
+        return len(self.dataset.splits.train)
 
     @cached_property
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
@@ -124,34 +127,50 @@ class Parts:
         return np.asarray(self.dataset.inputs[self.dataset.splits.calibration])
 
     @cached_property
-    def teacher_validation(self) -> np.ndarray | None:
-        """The teacher's logits on the validation split."""
-        if self.setup.validation is None:
-            return None
-        return np.load(self.setup.validation, allow_pickle=False)
-
-    def views(self, recipe: Recipe) -> SeededViews:
-        return SeededViews(self.dataset, recipe.augment, self.plan.config.seed, recipe.views)
-
-    def bank(self, augment: str) -> TeacherBank:
-        """The teacher's cached outputs under an augmentation."""
-        return TeacherBank.open(Path(self.setup.banks[augment]))
-
-    def bank_views(self, augment: str) -> int:
-        """How many views the teacher scored."""
-        return len(list(Path(self.setup.banks[augment]).glob("view-*.npy")))
-
-    def build(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
-        """An untrained module that reads raw input; the same seed gives the same weights."""
-        return build_module(family, params, self.dataset, self.plan.config.search_seed)
-
-    def outline(self, family: str, params: Mapping[str, ParamValue]) -> RawInput:
-        """The same module without weights: shapes only, in a tenth of the time."""
-        return outline_module(family, params, self.dataset)
+    def answers(self) -> Answers | None:
+        """The teacher's logits on the validation split, by content."""
+        teacher, file = self.setup.teacher, self.setup.validation
+        return None if teacher is None or file is None else Answers(teacher, file)
 
     @cached_property
-    def family_key(self) -> str:
-        return family_key(self.plan.space.family, self.dataset)
+    def teacher_validation(self) -> np.ndarray | None:
+        """The teacher's logits on the validation split."""
+        return None if self.answers is None else self.answers.load()
+
+    @cached_property
+    def banks(self) -> Banks | None:
+        """The teacher's cached outputs on the training views."""
+        return None if self.setup.teacher is None else Banks(self.setup.teacher, self.setup.banks)
+
+    @cached_property
+    def clock(self) -> HardwareProfile:
+        """The profile that int8 must be fast on."""
+        return clock_of(self.plan)
+
+    @cached_property
+    def bench(self) -> Bench:
+        """What sketches are drawn for and timed with."""
+        return Bench(self.dataset, self.clock, remembered(self.plan, False), self.meter, self.pace)
+
+    @cached_property
+    def wanted(self) -> list[str]:
+        """Names of the quality metrics that a trial reports."""
+        return wanted_qualities(self.plan, self.answers is not None)
+
+    def tools(self, **more: Any) -> Tools:
+        """What stages work with."""
+        return Tools(self.pace, self.meter, self.device, **more)
+
+    def training(self, teaching: Teaching) -> Training:
+        """A training of a student of this study."""
+        teacher = self.banks if teaching.asks_teacher else None
+        config = self.plan.config
+        return Training(teaching, self.dataset, teacher, config.search_seed, config.seed)
+
+    def blueprint(self, shape: Mapping[str, ParamValue]) -> Blueprint:
+        """A student of the study's family."""
+        data, plan = self.dataset, self.plan
+        return Blueprint(plan.space.family, shape, data.spec, len(data.classes), plan.config.search_seed)
 
     def close(self) -> None:
         self.meter.close()

@@ -16,17 +16,17 @@ from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
 from autokd.data.dataset_store import save_dataset
 from autokd.errors import HardwareError, StageFailure
-from autokd.evaluation import work
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.parts import CLOCKS, SETUP, Setup
-from autokd.evaluation.recipe import make_recipe
+from autokd.evaluation.recipe import make_method, make_recipe
+from autokd.evaluation.stages.measure import ALWAYS, qualities
 from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest, write_json
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import describe_host
 from autokd.hardware.turnstile import Quiet
 from autokd.protocols import Dataset, Recipe, Teacher
-from autokd.teachers.bank import TeacherBank
+from autokd.teachers.bank import LOGITS, TeacherBank
 from autokd.teachers.checkup import check_up
 from autokd.trial import Measurement, Stage
 
@@ -110,7 +110,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     np.save(saved, outputs.astype(np.float32), allow_pickle=False)
     with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
         costs = _teacher_costs(plan, teacher, meter, tell)
-    quality = work.qualities([*work.ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
+    quality = qualities([*ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
     measured = {m.name: m for m in [*quality, *costs]}
     tell(f"note: {_portrait(teacher, measured, check.accuracy, check.ece)}", None)
     reference = reference_point(plan, dataset, measured)
@@ -169,6 +169,16 @@ def recipes(plan: Plan, size: int) -> list[Recipe]:
     return found
 
 
+def taps_of(plan: Plan) -> frozenset[str]:
+    """What the teacher is asked for: its logits, and whatever a method that candidates may use reads beside them."""
+    searched = next((p for p in plan.space.parameters if p.name == "method" and p.stage == Stage.DISTILL), None)
+    own = plan.config.distillation
+    fixed = plan.space.of_stage(Stage.DISTILL, plan.space.fixed).get("method", own.method)
+    names = {own.method, *map(str, searched.choices if searched else (fixed,))}
+    made = [make_method(name, own.options if name == own.method else {}) for name in sorted(names)]
+    return frozenset({LOGITS}).union(*(m.teacher for m in made))
+
+
 def check_augmentations(plan: Plan, dataset: Dataset) -> None:
     """Refuse an augmentation that does not fit the data, before a teacher is trained.
 
@@ -187,6 +197,7 @@ def _fill_banks(
 ) -> dict[str, str]:
     """The teacher's outputs on every view that some candidate will train on."""
     filled: dict[str, str] = {}
+    taps = taps_of(plan)
     for recipe in recipes(plan, len(dataset.splits.train)):
         views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.views)
         whole = max(1, views.size // recipe.batch_size) * min(recipe.batch_size, views.size)
@@ -198,6 +209,7 @@ def _fill_banks(
             place,
             count=used,
             pace=quiet.working,
+            taps=taps,
             progress=partial(tell, f"teacher outputs ({recipe.augment})"),
         )
         filled[recipe.augment] = str(place)
@@ -221,7 +233,7 @@ def _teacher_costs(plan: Plan, teacher: Teacher, meter: LatencyMeter, tell: Tell
 
 
 def _quality_goals(plan: Plan) -> list[str]:
-    return [o.metric for o in plan.objectives if o.scale != "log" and o.metric not in work.ALWAYS]
+    return [o.metric for o in plan.objectives if o.scale != "log" and o.metric not in ALWAYS]
 
 
 def reference_point(plan: Plan, dataset: Dataset, teacher: Mapping[str, Measurement]) -> tuple[float, ...]:
@@ -244,7 +256,7 @@ def reference_point(plan: Plan, dataset: Dataset, teacher: Mapping[str, Measurem
         elif objective.metric == "ece":
             point.append(0.5)  # constant scores are calibrated: they would leave no room
         else:
-            point.append(work.qualities([objective.metric], prior, targets, prior)[0].value)
+            point.append(qualities([objective.metric], prior, targets, prior)[0].value)
     return tuple(point)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autokd import registry
 from autokd.config.checks import RECIPE_KEYS
 from autokd.config.study_file import DistillationConfig, TrainingConfig
+from autokd.distillation.knowledge import Knowledge
+from autokd.distillation.knowledge.classic import as_knowledge
+from autokd.distillation.schemes import Scheme
 from autokd.errors import ConfigError
-from autokd.protocols import DistillationMethod, Recipe
+from autokd.protocols import Recipe
 from autokd.trial import ParamValue
 
 
@@ -45,35 +48,74 @@ def tuning_recipe(training: TrainingConfig, params: Mapping[str, ParamValue], ba
 def method_of(distillation: DistillationConfig, params: Mapping[str, ParamValue]) -> tuple[str, dict[str, Any]]:
     """Name and keyword arguments of a candidate's method."""
     name = str(params.get("method", distillation.method))
-    own = {k: v for k, v in params.items() if k not in RECIPE_KEYS and k != "method"}
+    own = {k: v for k, v in params.items() if k not in (*RECIPE_KEYS, "method", "scheme")}
     given = dict(distillation.options) if name == distillation.method else {}
     return name, given | own
 
 
+def scheme_of(distillation: DistillationConfig, params: Mapping[str, ParamValue]) -> str:
+    """Name of a candidate's scheme."""
+    return str(params.get("scheme", distillation.scheme))
+
+
 @dataclass(frozen=True)
 class Teaching:
-    """How one training goes: the recipe, and the method by name with its keyword arguments."""
+    """How one training goes: the recipe, the method by name with its keyword arguments, and the scheme by name."""
 
     recipe: Recipe
     method: str
     options: Mapping[str, Any]
+    scheme: str = "offline"
+
+    def identity(self) -> dict[str, Any]:
+        """Method and scheme by their content."""
+        return {
+            "recipe": asdict(self.recipe),
+            "method": registry.identity("methods", self.method),
+            "options": dict(self.options),
+            "scheme": registry.identity("schemes", self.scheme),
+        }
+
+    def knowledge(self) -> Knowledge:
+        """The knowledge, made anew: it may be trained with the student.
+
+        Raises:
+            ConfigError: Unknown method, or arguments it does not take.
+        """
+        smoothing = {"label_smoothing": self.recipe.label_smoothing} if self.recipe.label_smoothing else {}
+        return make_method(self.method, smoothing | dict(self.options))
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it depends on the study's teacher."""
+        return bool(self.knowledge().teacher) and self.scheme_made().teacher
+
+    def scheme_made(self) -> Scheme:
+        """The scheme."""
+        made = registry.load("schemes", self.scheme)()
+        if not isinstance(made, Scheme):
+            law = f"scheme {self.scheme!r} must make an autokd.distillation.schemes.Scheme"
+            raise ConfigError(law, type(made).__name__)
+        return made
 
 
 def make_teaching(
     training: TrainingConfig, distillation: DistillationConfig, params: Mapping[str, ParamValue], size: int
 ) -> Teaching:
     """The training of a candidate; arguments as those of :func:`make_recipe` and :func:`method_of`."""
-    return Teaching(make_recipe(training, params, size), *method_of(distillation, params))
+    return Teaching(
+        make_recipe(training, params, size), *method_of(distillation, params), scheme_of(distillation, params)
+    )
 
 
-def make_method(name: str, options: Mapping[str, Any]) -> DistillationMethod:
-    """The distillation method of a name.
+def make_method(name: str, options: Mapping[str, Any]) -> Knowledge:
+    """The knowledge of a method's name.
 
     Raises:
         ConfigError: Unknown method, or arguments it does not take.
     """
     try:
-        return registry.load("methods", name)(**options)
+        return as_knowledge(registry.load("methods", name)(**options), name)
     except TypeError as error:
         raise ConfigError(
             f"parameters read by `distill` must be training keys or arguments of {name!r}", str(error)

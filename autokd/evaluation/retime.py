@@ -6,17 +6,15 @@ import math
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from autokd.deployment.verify import scores as file_scores
 from autokd.errors import StageFailure, StudyError
-from autokd.evaluation import work
-from autokd.evaluation.costs import file_costs
 from autokd.evaluation.finish import trained_stage
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.rungs import shape_of
+from autokd.evaluation.rungs import shaped_as
+from autokd.evaluation.stages.measure import Quality
+from autokd.evaluation.stages.remeasure import KnownFile, Remeasure
 from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, new_folder, write_atomic
@@ -94,10 +92,10 @@ def _quantize_again(run: Evaluation, source: Source) -> bool:
     except StudyError:  # the weights are gone, the file is not
         return False
     run.trial.records = _lineage(source, run.parts.store, TRAINING)
-    shape = shape_of(trained, run.parts.plan.space.of_stage(Stage.BUILD, source.member.params))
+    asked = run.parts.blueprint(run.parts.plan.space.of_stage(Stage.BUILD, source.member.params))
     before = dict(run.notes)
     try:
-        run.ship(trained, shape, run.bits)
+        run.ship(trained, shaped_as(trained, asked), run.bits)
     except StageFailure as end:  # another choice of operators may not verify; the file that did is still there
         run.notes = before | {"not_quantized_again": str(end)}
         return False
@@ -109,30 +107,21 @@ def _as_it_is(run: Evaluation, source: Source) -> None:
     record, parts, trial = source.member.record, run.parts, run.trial
     file = Path(str(source.member.artifact))
     trial.records = _lineage(source, parts.store, tuple(Stage))
-    stored = trial.stage(
-        Stage.MEASURE,
-        lambda folder: _measure(file, record, parts),
-        work.measure_reads(parts) | {"sha256": record.artifact_sha256},
-    )
     known = [m for m in record.measurements if m.profile is None]
+    again = Remeasure(
+        KnownFile(str(record.artifact_sha256), file),
+        tuple(sorted(m.name for m in known)),
+        parts.dataset,
+        parts.plan.profiles,
+        tuple(Quality(name) for name in parts.wanted),
+        parts.answers,
+    )
+    stored = trial.run(again, None, parts.tools())
     run.measured = {m.name: m for m in [*known, *(Measurement(**raw) for raw in stored.value["measurements"])]}
     run.artifact, run.artifact_sha256 = trial.folder / "student.onnx", record.artifact_sha256
     link(file, run.artifact)
     with suppress(FileNotFoundError):  # the scores may be gone before the file is
         link(source.folder / "validation_scores.npy", trial.folder / "validation_scores.npy")
-
-
-def _measure(file: Path, record: TrialRecord, parts: Parts) -> dict[str, Any]:
-    """What is not on record of these bytes: costs on the profiles, and quality that the other study did not ask for."""
-    known = {m.name for m in record.measurements if m.profile is None}
-    found = [m for m in file_costs(file, parts.plan.profiles, parts.meter) if m.name not in known]
-    missing = [name for name in work.wanted_metrics(parts) if name not in known]
-    if missing:
-        inputs, targets = parts.validation
-        with parts.pace():
-            scores = file_scores(file, inputs)
-        found += work.qualities(missing, scores, targets, parts.teacher_validation)
-    return {"measurements": [asdict(m) for m in found]}
 
 
 def _whole(run: Evaluation) -> None:

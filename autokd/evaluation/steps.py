@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
-from autokd.evaluation import work
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
-from autokd.evaluation.screening import screen, verdict
-from autokd.evaluation.trial_dir import Stored, TrialDir
+from autokd.evaluation.screening import verdict
+from autokd.evaluation.stages.build import Build
+from autokd.evaluation.stages.distill import Distill
+from autokd.evaluation.stages.export import Export
+from autokd.evaluation.stages.measure import Measure, Quality
+from autokd.evaluation.stages.prune import Cutting, Prune
+from autokd.evaluation.stages.quantize import Quantize, worth_quantizing
+from autokd.evaluation.stages.screen import Screen
+from autokd.evaluation.stages.stage import Stage as Work
+from autokd.evaluation.stages.stage import Stored
+from autokd.evaluation.stages.verify import SOME, Verify
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, read_json, write_atomic, write_json
+from autokd.students.blueprint import Blueprint
 from autokd.trial import (
     Candidate,
     Measurement,
@@ -55,73 +66,65 @@ class Evaluation:
         self.notes: dict[str, Any] = {}
 
     def run(self) -> TrialRecord:
-        parts, trial, params = self.parts, self.trial, self.candidate.params
+        parts, params = self.parts, self.candidate.params
         space, config = parts.plan.space, parts.plan.config
-        shape = space.of_stage(Stage.BUILD, params)
-        training = space.of_stage(Stage.DISTILL, params)
+        blueprint = parts.blueprint(space.of_stage(Stage.BUILD, params))
         pruning = space.of_stage(Stage.PRUNE, params)
-        bits = self.bits
-        teaching = make_teaching(config.training, config.distillation, training, len(parts.train_targets))
+        cutting = Cutting.of(pruning)
+        distilling = space.of_stage(Stage.DISTILL, params)
+        teaching = make_teaching(config.training, config.distillation, distilling, parts.train_size)
 
-        trained = self.teach(self.begin(shape, pruning, bits), shape, teaching)
-        self.copy_curve(trained)
+        parent = self.teach(self.begin(blueprint, cutting, self.bits), blueprint, teaching)
+        self.copy_curve(parent)
         if self.stops_early:
             self.note_curve()
-        parent = trained
-        if any(work.ratios(pruning).values()):
+        if cutting:
             tuning = replace(teaching, recipe=tuning_recipe(config.training, pruning, teaching.recipe))
-            parent = trial.stage(
-                Stage.PRUNE,
-                lambda folder: work.prune(folder, parts, shape, trained, pruning, tuning, trial),
-                {"prune": pruning, "recipe": asdict(tuning.recipe)},
-                trained,
-            )
+            parent = self.do(Prune(blueprint, cutting, parts.training(tuning)), parent)
             self._copy(parent, "tuning_curve.json")
-        self.ship(parent, shape, bits)
+        self.ship(parent, blueprint, self.bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
 
-    def begin(self, shape: Mapping[str, ParamValue], pruning: Mapping[str, ParamValue], bits: int) -> Stored:
+    def do(self, stage: Work, parent: Stored | None) -> Stored:
+        """Run a stage, or find its result."""
+        return self.trial.run(stage, parent, self.parts.tools(until=self.until))
+
+    def begin(self, blueprint: Blueprint, cutting: Cutting, bits: int) -> Stored:
         """Build an outline and screen it, before any training; the key that training goes on from.
 
         Raises:
             Infeasible: It cannot fit.
         """
-        parts, trial = self.parts, self.trial
-        # build is cheap and deterministic: only its key matters to what follows
-        root = Stored(Stage.BUILD, work.build_key(parts, shape), trial.folder, {})
+        parts, trial, plan = self.parts, self.trial, self.parts.plan
+        root = Build(blueprint).stored(trial.folder)
         with trial.guard(Stage.BUILD):
             began = time.monotonic()
-            outline = parts.outline(parts.plan.space.family, shape)
-            self.describe(outline)
+            self.describe(blueprint.outline)
         trial.records.append(StageRecord(Stage.BUILD.value, root.key, time.monotonic() - began))
-        limits, profiles = verdict.known_limits(parts.plan), verdict.limited_profiles(parts.plan)
-        screened = trial.stage(
-            Stage.SCREEN,
-            lambda folder: screen.screen(
-                folder, parts, shape, pruning, bits, limits, profiles, outline, self.stops_early
-            ),
-            screen.screen_reads(parts.plan, pruning, bits, limits, profiles, self.stops_early),
-            root,
+        limits = tuple(verdict.known_limits(plan))
+        screen = Screen(
+            blueprint,
+            cutting,
+            bits,
+            parts.dataset,
+            tuple(verdict.limited_profiles(plan)),
+            parts.clock,
+            limits,
+            verdict.remembered(plan, self.stops_early),
+            self.stops_early,
+            (INT8_GAIN, *GAINS) if bits == 8 and limits else (),
         )
-        self._learn(screened)
+        self._learn(self.do(screen, root))
         if self.stops_early:
-            names = {o.name for o in parts.plan.objectives}
+            names = {o.name for o in plan.objectives}
             self.notes["screened"] = {name: m.value for name, m in self.measured.items() if name in names}
         self._refuse_what_cannot_fit()
         self.train_began()
         return root
 
-    def teach(self, root: Stored, shape: Mapping[str, ParamValue], teaching: Teaching) -> Stored:
+    def teach(self, root: Stored, blueprint: Blueprint, teaching: Teaching) -> Stored:
         """Train a student from nothing."""
-        parts, trial = self.parts, self.trial
-        return trial.stage(
-            Stage.DISTILL,
-            lambda folder: work.distill(
-                folder, parts, parts.build(parts.plan.space.family, shape), teaching, trial, until=self.until
-            ),
-            work.distill_reads(parts, teaching),
-            root,
-        )
+        return self.do(Distill(blueprint, self.parts.training(teaching)), root)
 
     def train_began(self) -> None:
         """From here on the trial counts."""
@@ -132,74 +135,56 @@ class Evaluation:
     def bits(self) -> int:
         return int(self.parts.plan.space.of_stage(Stage.QUANTIZE, self.candidate.params).get("bits", 32))
 
-    def ship(self, parent: Stored, shape: Mapping[str, ParamValue], bits: int) -> None:
+    def ship(self, parent: Stored, blueprint: Blueprint, bits: int) -> None:
         """From a trained student to a verified, measured file."""
-        parts, trial = self.parts, self.trial
-        package = trial.stage(Stage.EXPORT, lambda folder: work.export(folder, parts, shape, parent), {}, parent)
+        package = self._export(parent, blueprint)
         if bits == 8:
-            exported = package
-            package = trial.stage(
-                Stage.QUANTIZE, lambda folder: work.quantize(folder, parts, exported), {"bits": bits}, exported
-            )
-        self._measure(package, self._verify(parent, shape, package, bits), bits)
+            package = self.do(Quantize(self.parts.dataset, self.parts.clock), package)
+        self._measure(package, self._verify(parent, blueprint, package, bits), bits)
 
-    def ship_cheapest(self, parent: Stored, shape: Mapping[str, ParamValue], plan: str | None = None) -> None:
+    def ship_cheapest(self, parent: Stored, blueprint: Blueprint, plan: str | None = None) -> None:
         """From a trained student to the cheaper of its float and its int8 file, where the space allows both.
 
         An int8 file that loses too much accuracy, or saves too little, is not shipped.
 
         Args:
             parent: The student.
-            shape: Its build parameters.
+            blueprint: Its shape.
             plan: How the student that it descends from shipped: its int8 plan is the only one tried, and for "", which is a
                 float file, none; neither more training nor fewer channels make another one the fastest. ``None``: all are.
         """
-        parts, trial = self.parts, self.trial
-        package = trial.stage(Stage.EXPORT, lambda folder: work.export(folder, parts, shape, parent), {}, parent)
+        parts = self.parts
+        package = self._export(parent, blueprint)
         allowed = allowed_bits(parts.plan.space)
-        checked = None
         if 8 in allowed and (plan != "" or 32 not in allowed):
-            exported = package
-            small = trial.stage(
-                Stage.QUANTIZE,
-                lambda folder: work.quantize(folder, parts, exported, plan or None, against=True),
-                {"bits": 8, "against": 32, "plan": plan or None},
-                exported,
-            )
+            small = self.do(Quantize(parts.dataset, parts.clock, plan or None, against=True), package)
             self.notes["float_timing_ms"] = small.value["float_ms"]
-            if 32 not in allowed or work.worth_quantizing(parts, exported, small):
-                checked = self._verify(parent, shape, small, 8)
+            if 32 not in allowed or worth_quantizing(parts.plan, package, small):
+                checked = self._verify(parent, blueprint, small, 8)
                 agreement = checked.value["agreement"]
                 lost = agreement["accuracy_model"] - agreement["accuracy_file"]
                 if 32 not in allowed or lost <= INT8_LOSS:
                     self._measure(small, checked, 8)
                     return
-        self._measure(package, self._verify(parent, shape, package, 32), 32)
+        self._measure(package, self._verify(parent, blueprint, package, 32), 32)
 
-    def _verify(self, parent: Stored, shape: Mapping[str, ParamValue], package: Stored, bits: int) -> Stored:
-        compared = work.COMPARED if self.candidate.rung else None
-        return self.trial.stage(
-            Stage.VERIFY,
-            lambda folder: work.verify(folder, self.parts, shape, parent, package, bits, compared),
-            {"bits": bits, "compared": compared},
-            package,
-        )
+    def _export(self, parent: Stored, blueprint: Blueprint) -> Stored:
+        return self.do(Export(blueprint, self.parts.dataset.classes), parent)
+
+    def _verify(self, parent: Stored, blueprint: Blueprint, package: Stored, bits: int) -> Stored:
+        some = SOME if self.candidate.rung else None
+        return self.do(Verify(blueprint, self.parts.dataset, parent, bits, some), package)
 
     def _measure(self, package: Stored, checked: Stored, bits: int) -> None:
         """Measure the verified file, and keep it for people."""
-        parts, trial = self.parts, self.trial
+        parts = self.parts
         if bits == 8:
             self.notes |= {"quantization_plan": package.value["plan"], "plan_timings_ms": package.value["timings_ms"]}
         if "bits" in self.params:
             self.params["bits"] = bits
         self.notes["verify"] = checked.value["agreement"]
-        final = trial.stage(
-            Stage.MEASURE,
-            lambda folder: work.measure(folder, parts, package, checked),
-            work.measure_reads(parts),
-            checked,
-        )
-        self._learn(final)
+        wanted = tuple(Quality(name) for name in parts.wanted)
+        self._learn(self.do(Measure(parts.dataset, package, parts.plan.profiles, wanted, parts.answers), checked))
         self._keep(package, checked)
 
     def record(self, outcome: Outcome, **facts: Any) -> TrialRecord:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -16,15 +15,18 @@ from safetensors.torch import save_file
 from autokd import registry
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
+from autokd.distillation.lesson import Lesson, Session
 from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
 from autokd.evaluation.recipe import make_method, make_recipe
-from autokd.evaluation.trial_dir import VERSION
+from autokd.evaluation.stages.training import WEIGHTS, tensors_of
 from autokd.files import digest, publish, write_json
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
 from autokd.students.build import build_module, family_key
+from autokd.students.raw_input import RawInput
 
-WEIGHTS = "weights.safetensors"
+VERSION = 1
+"""Part of a trained teacher's key: raised when the trainer yields another one."""
 
 
 def obtain_teacher(
@@ -57,7 +59,7 @@ def obtain_teacher(
         sample=np.asarray(dataset.inputs[dataset.splits.train[:8]]),
         device=device,
         folder=folder,
-        build=lambda name, params: build_module(name, params, dataset, plan.config.seed),
+        build=lambda name, params: build_module(name, params, dataset.spec, len(dataset.classes), plan.config.seed),
         weights=weights,
         class_names=dataset.classes,
     )
@@ -78,12 +80,18 @@ def check_teacher(
         obtain_teacher(plan, dataset, root, device, nullcontext, tell)
         return
     try:
-        build_module(str(config.options()["family"]), config.params, dataset, plan.config.seed)
+        _untrained(plan, dataset)
     except UserError:
         raise
     except Exception as error:  # a person's own family may raise anything
         law = "`teacher.params` must build a teacher"
         raise TeacherError(law, f"{type(error).__name__}: {error}", "Mend them, or the family.") from error
+
+
+def _untrained(plan: Plan, dataset: Dataset) -> RawInput:
+    config = plan.config.teacher
+    spec, classes = dataset.spec, len(dataset.classes)
+    return build_module(str(config.options()["family"]), config.params, spec, classes, plan.config.seed)
 
 
 def _train(
@@ -98,7 +106,8 @@ def _train(
     config = plan.config.teacher
     seed = plan.config.seed
     recipe = make_recipe(config.training, {}, len(dataset.splits.train))
-    key = digest([VERSION, family_key(family, dataset), config.params, asdict(recipe), dataset.fingerprint, seed])
+    known = family_key(family, dataset.spec, len(dataset.classes))
+    key = digest([VERSION, known, config.params, asdict(recipe), dataset.fingerprint, seed])
     folder = root / key[:32]
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -106,7 +115,7 @@ def _train(
             return folder
         work = Path(f"{folder}.work")
         work.mkdir(exist_ok=True)
-        model = build_module(family, config.params, dataset, seed)
+        model = _untrained(plan, dataset)
         index = dataset.splits.validation
         options = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
 
@@ -117,25 +126,19 @@ def _train(
 
         tell("teacher training", 0.0)
         try:
-            result = fit(
-                model,
+            lesson = Lesson(
                 SeededViews(dataset, recipe.augment, seed, recipe.views),
                 np.asarray(dataset.targets[dataset.splits.train]),
+                (np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])),
                 recipe,
                 make_method("none", options),
-                teacher=None,
-                validation=(np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])),
-                seed=seed,
-                device=device,
-                pace=pace,
-                checkpoint=work / "checkpoint",
-                report=report,
+                seed,
             )
+            result = fit(model, lesson, Session(pace, device, work / "checkpoint", report=report))
         except StageFailure as error:
             mend = "Lower teacher.training.lr, or use a smaller teacher."
             raise TeacherError("the teacher's training must finish", f"{error.cause}: {error.detail}", mend) from error
-        state: dict[str, Any] = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        save_file(state, work / WEIGHTS)
+        save_file(tensors_of(model), work / WEIGHTS)
         write_json(work / "curve.json", [asdict(p) for p in result.curve])
         for left_over in work.glob("checkpoint*"):
             left_over.unlink()

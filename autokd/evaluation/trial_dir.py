@@ -1,35 +1,24 @@
-"""``stage()``: the one place that times, records, caches and wraps the errors of a candidate's stages."""
+"""``run()``: the one place that times, records, caches and wraps the errors of a candidate's stages."""
 
 from __future__ import annotations
 
 import errno
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autokd import trial
 from autokd.errors import Infeasible, Paused, StageFailure, StorageError, named_line
-from autokd.files import digest, write_json
+from autokd.evaluation.stages.stage import Stage, Stored, Tools, key_of
+from autokd.files import write_json
 from autokd.hardware.meter import timing_cpu_s
 from autokd.storage.stage_store import StageStore
-from autokd.trial import Stage, StageRecord
+from autokd.trial import StageRecord
 
 UNWRAPPED = (Infeasible, Paused, StorageError)
 """What is no failure of a stage."""
-VERSION = 1
-"""Part of every key: raised when a stage's code changes what it yields."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A finished stage: its key, the folder of its files, and its plain values."""
-
-    stage: Stage
-    key: str
-    folder: Path
-    value: Mapping[str, Any]
 
 
 class TrialDir:
@@ -44,7 +33,7 @@ class TrialDir:
         self.folder = folder
         self.store = store
         self.records: list[StageRecord] = []
-        self.current: str = Stage.BUILD.value
+        self.current: str = trial.Stage.BUILD.value
         self.began_training = False
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -54,20 +43,13 @@ class TrialDir:
         known = {"stage": self.current, "time": time.time(), "began_training": self.began_training}
         write_json(self.folder / "progress.json", known | progress, lasting=False)
 
-    def stage(
-        self,
-        stage: Stage,
-        compute: Callable[[Path], dict[str, Any]],
-        reads: Mapping[str, Any],
-        parent: Stored | str | None = None,
-    ) -> Stored:
-        """Run a stage, or find its result.
+    def run(self, stage: Stage, parent: Stored | None, tools: Tools) -> Stored:
+        """Run a stage, or find its result under its key.
 
         Args:
-            stage: Which one.
-            compute: Fills the folder it is given and returns plain values.
-            reads: Everything the result depends on beside the parent.
+            stage: Its fields are all that its result depends on, beside the parent.
             parent: The stage it goes on from.
+            tools: What it works with.
 
         Raises:
             StageFailure: The stage failed, with its cause.
@@ -75,32 +57,33 @@ class TrialDir:
             Infeasible: The stage refused the candidate.
             StorageError: The disk is full or read-only.
         """
-        self.current = stage.value
-        above = parent.key if isinstance(parent, Stored) else parent
-        key = digest([VERSION, stage.value, dict(reads), above])
+        kind = stage.kind
+        self.current = kind.value
+        key = key_of(stage, parent)
+        tools = replace(tools, note=self.note, curve=self.folder / "curve.json")
         began, cpu = time.monotonic(), _cpu_s()
         cached = True
-        value = self.store.find(stage.value, key)
+        value = self.store.find(kind.value, key)
         if value is None:
             self.note()
-            with self.guard(stage), self.store.working(stage.value, key) as work:
-                value = self.store.find(stage.value, key)  # another trial may have finished it while we waited
+            with self.guard(kind), self.store.working(kind.value, key) as folder:
+                value = self.store.find(kind.value, key)  # another trial may have finished it while we waited
                 if value is None:
                     cached = False
                     try:
-                        value = compute(work)
+                        value = stage.work(folder, tools, parent)
                     except Paused as rest:
-                        self.records.append(StageRecord(stage.value, key, time.monotonic() - began, rest.cpu_s))
+                        self.records.append(StageRecord(kind.value, key, time.monotonic() - began, rest.cpu_s))
                         raise
-                    self.store.commit(stage.value, key, value)
+                    self.store.commit(kind.value, key, value)
                 else:
-                    work.rmdir()
+                    folder.rmdir()
         # A checkpointed stage knows what it spent before a crash, and what was charged when it rested; the process does not.
         spent = max(0.0, float(value.get("cpu_s") or _cpu_s() - cpu) - float(value.get("charged_cpu_s", 0.0)))
-        self.records.append(StageRecord(stage.value, key, time.monotonic() - began, 0.0 if cached else spent, cached))
-        return Stored(stage, key, self.store.path(stage.value, key), value)
+        self.records.append(StageRecord(kind.value, key, time.monotonic() - began, 0.0 if cached else spent, cached))
+        return Stored(kind, key, self.store.path(kind.value, key), value)
 
-    def guard(self, stage: Stage) -> _Guard:
+    def guard(self, stage: trial.Stage) -> _Guard:
         """Errors inside become a StageFailure of that stage."""
         return _Guard(stage)
 
@@ -111,7 +94,7 @@ def _cpu_s() -> float:
 
 
 class _Guard:
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: trial.Stage) -> None:
         self.stage = stage
 
     def __enter__(self) -> None:

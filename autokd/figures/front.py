@@ -24,6 +24,7 @@ from autokd.figures.style import (
     plain,
     value_text,
 )
+from autokd.formatting import brief
 from autokd.pareto import non_dominated
 from autokd.trial import ERROR
 
@@ -226,7 +227,7 @@ def _hover(row: Mapping[Hashable, Any], objectives: Sequence[Objective]) -> str:
     for key, value in row.items():
         absent = value is None or (isinstance(value, float) and math.isnan(value))
         if str(key).startswith("params_") and not absent:
-            shown = f"{value:.4g}" if isinstance(value, float) else plain(value)
+            shown = plain(brief(value))
             texts.append(f"{plain(str(key).removeprefix('params_'))} = {shown}")
     return "<br>".join(lines + [", ".join(texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE)])
 

@@ -17,6 +17,7 @@ from plotly.colors import sample_colorscale
 from autokd.config.objectives import Objective, metric_of
 from autokd.figures.style import GREY, OKABE_ITO, layout, plain, value_text
 from autokd.figures.why import is_discrete, levels
+from autokd.formatting import prefixed
 
 MOST_OTHERS = 300
 MOST_FRONT = 60
@@ -120,7 +121,7 @@ def _of_parameter(column: pd.Series, name: str) -> Scale:
     values = column.to_numpy(dtype=float, na_value=np.nan)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     spread = bottom + (1 - bottom) * (values - low) / (high - low)
-    ticks = tuple((bottom + (1 - bottom) * (t - low) / (high - low), _digits(t)) for t in steps(low, high))
+    ticks = tuple((bottom + (1 - bottom) * (t - low) / (high - low), _tick(t)) for t in steps(low, high))
     ticks += ((0.0, "absent"),) if absent.any() else ()
     return Scale(title, np.where(absent, 0.0, spread), ticks, False)
 
@@ -143,7 +144,7 @@ def _of_objective(rows: pd.DataFrame, objective: Objective) -> Scale:
     parts = [name + (f" ({unit})" if unit else ""), objective.profile or ""]
     better = "higher" if objective.direction == "maximize" else "lower"
     title = "<br>".join(f"<b>{plain(p)}</b>" for p in parts if p) + f"<br>{better} is better"
-    ticks = tuple((float(place(t)), _digits(t)) for t in steps(low, high, log))
+    ticks = tuple((float(place(t)), _tick(t)) for t in steps(low, high, log))
     return Scale(title, place(values), ticks, False)
 
 
@@ -165,10 +166,8 @@ def steps(low: float, high: float, log: bool = False) -> list[float]:
     return found if len(found) > 1 else [low, high]
 
 
-def _digits(value: float) -> str:
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:.3g} M"
-    return f"{value / 1e3:.3g} k" if abs(value) >= 1e4 else f"{value:.4g}"
+def _tick(value: float) -> str:
+    return prefixed(value, gap=" ", plain_below=1e4)
 
 
 def _short(name: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from autokd.figures.style import GREY
+from autokd.formatting import prefixed
 
 LEFT, RIGHT, TOP, BOTTOM = 8.0, 99.0, 15.0, 87.0
 """The plot's edges, percent of the picture: it is drawn in percent, so that it fits whatever width it is given."""
@@ -67,7 +68,7 @@ class _Axis:
             found = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
         for value in found:
             if low <= value <= high:
-                yield value, f"{100 * value:.3g}%" if self.ratio else _short(value)
+                yield value, f"{100 * value:.3g}%" if self.ratio else prefixed(value)
 
 
 def still(figure: go.Figure) -> str:
@@ -210,11 +211,3 @@ def _up(share: float) -> float:
 def _text(value: str) -> str:
     """Plotly's text as that of an SVG: escaped once, not twice."""
     return html.escape(html.unescape(value), quote=False)
-
-
-def _short(value: float) -> str:
-    """``20k``, ``1.5M``, ``0.02``."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{unit}"
-    return f"{value:.3g}"

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from autokd.config.objectives import Objective
 from autokd.figures.style import GREY, OKABE_ITO, SYMBOLS, axis, layout, plain, value_text
+from autokd.formatting import brief
 
 FEW = 12
 """Up to so many different numbers a parameter is drawn value by value."""
@@ -47,7 +48,7 @@ def levels(column: pd.Series) -> Levels:
     counts = column.value_counts().head(MOST_LEVELS - 1)
     kinds = sorted(counts.index, key=(lambda v: v) if numeric else str)
     codes = pd.Index(kinds).get_indexer(column).astype(int) if kinds else np.full(len(column), -1)
-    names = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in kinds]
+    names = [brief(v) for v in kinds]
     absent = column.isna().to_numpy()
     if absent.any():
         codes = np.where(absent, len(names), codes)

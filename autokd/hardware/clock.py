@@ -1,35 +1,35 @@
-"""A host's usual speed, so that latencies taken hours apart on one host can be compared.
+"""A device's usual speed, so that latencies taken hours apart on one device can be compared.
 
 A shared or boosted core runs a percent or more faster in one minute than in the next. The worker therefore times a *beat* of fixed
 work (three 48 x 48 float32 products) between the blocks of every timing; the beat stretches with the file's calls. A latency is
-given at the host's usual clock: ``raw x usual beat / beat``. The usual beat is measured once and kept in a file, so every study in
-a storage shares it. Drift beyond ``LIMIT`` is no clock rate any more, and nothing is corrected then.
+given at the device's usual clock: ``raw x usual beat / beat``. The usual beat is measured once and kept in a file, so every study
+in a storage shares it. Drift beyond ``LIMIT`` is no clock rate any more, and nothing is corrected then.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from autokd.files import digest, new_file
-from autokd.hardware.host import cpu_model
+from autokd.files import new_file
+from autokd.hardware.device import DeviceFacts
 
 LIMIT = 0.25
 """Greatest relative drift that is taken for a clock rate."""
 
 
 class HostClock:
-    """Turns raw latencies into latencies at this host's usual clock.
+    """Turns raw latencies into latencies at one device's usual clock.
 
     Args:
-        folder: Where the usual beat is kept, a file a host; ``None`` keeps it in this object alone.
+        facts: The device; its ``id`` names the file.
+        folder: Where the usual beat is kept, a file a device; ``None`` keeps it in this object alone.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, facts: DeviceFacts, folder: Path | None = None) -> None:
+        self.facts, self.folder = facts, folder
         self._usual_us: float | None = None
 
     def factor(self, beat_us: float, calibrate: Callable[[], float]) -> float | None:
@@ -37,7 +37,7 @@ class HostClock:
 
         Args:
             beat_us: The beat during that timing, in microseconds.
-            calibrate: Measures the usual beat, in microseconds; called once a host.
+            calibrate: Measures the usual beat, in microseconds; called once a device.
 
         Returns:
             About 1, or ``None`` when the drift is too great to be the clock's.
@@ -50,7 +50,7 @@ class HostClock:
     def _file(self) -> Path | None:
         if self.folder is None:
             return None
-        return self.folder / f"{digest([platform.node(), cpu_model()])[:16]}.json"
+        return self.folder / f"{self.facts.id}.json"
 
     def _kept(self) -> float | None:
         file = self._file()
@@ -66,7 +66,7 @@ class HostClock:
         if file is None:
             return beat_us
         with suppress(OSError):  # a full disk is reported by what needs the disk
-            text = json.dumps({"host": platform.node(), "cpu": cpu_model(), "beat_us": beat_us})
+            text = json.dumps({"host": self.facts.host, "cpu": self.facts.cpu, "beat_us": beat_us})
             with new_file(file, replace=False) as part:
                 part.write_text(text, encoding="utf-8")
                 if self._kept() is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autokd.effort import BRIEF, ONCE
 from autokd.protocols import Meter
 
 SCOUTS = 2
@@ -39,7 +40,7 @@ def compare(meter: Meter, files: Sequence[Path], beside: Sequence[Path] = (), *,
     """
     every = [*files, *beside]
     if len(every) == 1:
-        return [meter.measure(every[0], profile, brief=True).p50_ms]
+        return [meter.measure(every[0], profile, BRIEF).p50_ms]
     raw, factors = np.full((2, ROUNDS, len(every)), np.nan)
     going, apart = list(range(len(every))), np.ones(len(files))
     for turn in range(ROUNDS):
@@ -50,7 +51,7 @@ def compare(meter: Meter, files: Sequence[Path], beside: Sequence[Path] = (), *,
             if len(going) == 1:
                 break
         for k in going:
-            timed = meter.measure(every[k], profile, brief=True, once=True)
+            timed = meter.measure(every[k], profile, ONCE)
             factors[turn, k] = timed.clock_factor or 1.0
             raw[turn, k] = timed.p50_ms / factors[turn, k]
     done = ~np.isnan(raw).all(axis=1)

@@ -1,12 +1,13 @@
-"""What this host is: the cores it may use, its board, and a description for receipts."""
+"""What this host is: the cores it may use, and a description for receipts."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
-from contextlib import suppress
 from pathlib import Path
+
+from autokd.hardware.agent.machine import board_name as board_name
+from autokd.hardware.agent.machine import cpu_model
 
 
 def available_cores() -> tuple[int, ...]:
@@ -31,22 +32,6 @@ def _cpu_quota() -> float | None:
         except OSError:
             return None
     return None if quota in ("max", "-1") else int(quota) / int(period)
-
-
-def board_name() -> str | None:
-    """What a single-board computer calls itself, e.g. ``"Raspberry Pi 5 Model B Rev 1.0"``; ``None`` on other machines."""
-    try:
-        return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
-    except OSError:
-        return None
-
-
-def cpu_model() -> str | None:
-    """What the processor calls itself, else the board."""
-    with suppress(OSError):
-        if found := re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return found.group(1)
-    return board_name() or platform.processor() or None
 
 
 def describe_host() -> dict[str, str | int | list[str] | None]:

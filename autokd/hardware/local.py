@@ -12,41 +12,43 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from autokd.errors import StageFailure
+from autokd.hardware.device import DeviceFacts
+from autokd.hardware.profile import HardwareProfile, check_here, pinned_cores
 from autokd.trial import Stage
 
 AGENT = Path(__file__).with_name("agent")
 """Python starts a folder that has a ``__main__.py``."""
-
-
 START_TIMEOUT_S = 120.0
-
-
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Before the agent imports numpy: its thread pool would only be in the way."""
 
 
-@dataclass
-class _Worker:
-    """One agent process and the two threads that read its pipes."""
+class LocalDevice:
+    """This host: a child process pinned to the profile's cores.
 
-    cores: tuple[int, ...]
+    Args:
+        profile: Says on which cores it runs.
 
-    def __post_init__(self) -> None:
-        self.resets_peak = True
-        self._ready = False
+    Raises:
+        HardwareError: This host cannot stand for the profile.
+    """
+
+    def __init__(self, profile: HardwareProfile) -> None:
+        check_here(profile)
+        self._facts: DeviceFacts | None = None
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # b"" once the pipe is closed
         self._complaints: deque[str] = deque(maxlen=20)
         self.process = subprocess.Popen(
-            [sys.executable, str(AGENT), "--cores", ",".join(map(str, self.cores))],
+            [sys.executable, str(AGENT), "--cores", ",".join(map(str, pinned_cores(profile)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **ONE_THREAD},
-            start_new_session=True,  # Ctrl-C in the terminal is for the driver, which then closes our stdin
+            start_new_session=True,  # Ctrl-C in the terminal is for the driver, which then closes our stdin; not on Windows
         )
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self._stdin: IO[bytes] = self.process.stdin
@@ -56,6 +58,44 @@ class _Worker:
         ]
         for reader in self._readers:
             reader.start()
+
+    def facts(self) -> DeviceFacts:
+        """What the process greeted with; it is waited for the first time.
+
+        Raises:
+            StageFailure: It does not start, or it is gone.
+        """
+        if self._facts is None:
+            greeting = self._reply(START_TIMEOUT_S, "start")
+            self._facts = DeviceFacts(
+                greeting["id"],
+                greeting["host"],
+                greeting["cpu"],
+                greeting["cores"],
+                f"onnxruntime {greeting['onnxruntime']}",
+                greeting["resets_peak"],
+            )
+        elif self.process.poll() is not None:
+            raise self._lost("be asked")
+        return self._facts
+
+    def ask(self, request: Mapping[str, Any], file: Path | None, timeout_s: float) -> dict[str, Any]:
+        """The process's reply. It sees this host's files, so it is told the path.
+
+        Raises:
+            StageFailure: ``timeout`` or ``lost_worker``.
+        """
+        what = f"time {file or 'the beat'}"
+        if file is not None:
+            request = {"id": request.get("id"), "path": str(file), **request}
+        if self._facts is None:
+            self.facts()
+        try:
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.flush()
+        except (OSError, ValueError):  # the pipe is broken, or closed by us
+            raise self._lost(what) from None
+        return self._reply(timeout_s, what)
 
     def _read_replies(self, pipe: IO[bytes]) -> None:
         with pipe:
@@ -68,20 +108,6 @@ class _Worker:
         with pipe:
             for line in pipe:
                 self._complaints.append(line.decode(errors="replace").rstrip())
-
-    def wait_ready(self) -> None:
-        if not self._ready:
-            self.resets_peak = bool(self._reply(START_TIMEOUT_S, "start")["resets_peak"])
-            self._ready = True
-
-    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        what = f"time {request.get('path', 'the beat')}"
-        try:
-            self._stdin.write(json.dumps(request).encode() + b"\n")
-            self._stdin.flush()
-        except OSError:
-            raise self._lost(what) from None
-        return self._reply(timeout_s, what)
 
     def _reply(self, timeout_s: float, what: str) -> dict[str, Any]:
         try:

@@ -12,12 +12,14 @@ from typing import Any
 
 import yaml
 
+from autokd import registry
 from autokd.errors import ConfigError, HardwareError, nearest
 from autokd.hardware.host import available_cores, board_name
 from autokd.hardware.host import describe_host as describe_host
-from autokd.registry import yaml_file
 
 OPTIMIZATIONS = ("disabled", "basic", "extended", "all")
+LOCAL = "local"
+"""This host, a device like any other."""
 LIMITS = ("size_bytes", "peak_memory_bytes", "macs", "params", "latency_ms")
 
 
@@ -63,6 +65,28 @@ class HardwareProfile:
     timeout_s: float = 120.0
     limits: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def device(self) -> str:
+        """Kind of device: a name among the entry points ``autokd.devices``, or a person's own ``package.module:factory``."""
+        return LOCAL
+
+
+@dataclass(frozen=True)
+class DeviceProfile(HardwareProfile):
+    """A profile of another kind of device than this host.
+
+    A class of its own, so that the fields of this host's profiles, which are in plans and in keys of stages, stay what they are.
+    """
+
+    device: str = LOCAL
+
+
+def profile_of(**given: Any) -> HardwareProfile:
+    """The profile with these fields; the kind of device may be left out."""
+    if given.get("device", LOCAL) != LOCAL:
+        return DeviceProfile(**given)
+    return HardwareProfile(**{key: value for key, value in given.items() if key != "device"})
+
 
 def load_profile(name_or_path: str) -> HardwareProfile:
     """A shipped profile by its name, or a person's own from a YAML file (``mine.yaml``, ``folder/mine.yaml``).
@@ -72,7 +96,7 @@ def load_profile(name_or_path: str) -> HardwareProfile:
     """
     text = str(name_or_path)
     own = text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text
-    file = Path(text) if own else yaml_file("profiles", text)
+    file = Path(text) if own else registry.yaml_file("profiles", text)
     try:
         source = file.read_text(encoding="utf-8")
         node = yaml.compose(source, Loader=yaml.SafeLoader)
@@ -104,7 +128,7 @@ class _Reader:
             self.lines[key.value] = key.start_mark.line + 1
 
     def profile(self) -> HardwareProfile:
-        known = [f.name for f in fields(HardwareProfile) if f.name != "name"]
+        known = [f.name for f in fields(DeviceProfile) if f.name != "name"]
         for key in self.raw:
             if key == "name":
                 mend = f"The file's own name is the profile's: {self.file.stem}. Remove this line."
@@ -116,7 +140,7 @@ class _Reader:
                 None, "A profile's file name must be letters, digits, '_', '-' or '.'", repr(self.file.stem)
             )
         first = self.source.lstrip().partition("\n")[0]
-        profile = HardwareProfile(
+        profile = profile_of(
             name=self.file.stem,
             summary=self._text("summary", first.lstrip("# ").strip() if first.startswith("#") else "") or "",
             runtime=self._choice("runtime", ("onnxruntime",), "onnxruntime"),
@@ -134,6 +158,7 @@ class _Reader:
             max_duration_s=self._number("max_duration_s", 1.0, low=0.001),
             timeout_s=self._number("timeout_s", 120.0, low=1),
             limits=self._limits(),
+            device=self._device(),
         )
         if profile.cores is not None and profile.threads and len(profile.cores) != profile.threads:
             raise self._error("cores", f"cores must name {profile.threads} cores, one a thread", list(profile.cores))
@@ -155,6 +180,14 @@ class _Reader:
         if value is None and default is not None:
             raise self._error(key, f"{key} must be text", "nothing")
         return value
+
+    def _device(self) -> str:
+        name = self._text("device", LOCAL) or LOCAL
+        try:
+            registry.load("devices", name)
+        except ConfigError as error:
+            raise self._error("device", error.law, error.value, error.mend) from error
+        return name
 
     def _choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
         value = self.raw.get(key, default)
@@ -214,6 +247,19 @@ def pinned_cores(profile: HardwareProfile) -> tuple[int, ...]:
 
 
 def check_host(profile: HardwareProfile) -> None:
+    """Refuse when the profile's device cannot be had; of another device than this host only the name is looked up.
+
+    Raises:
+        ConfigError: No such device.
+        HardwareError: This host cannot stand for the profile.
+    """
+    if profile.device == LOCAL:
+        check_here(profile)
+    else:
+        registry.load("devices", profile.device)
+
+
+def check_here(profile: HardwareProfile) -> None:
     """Refuse when this host cannot stand for the profile.
 
     Raises:
@@ -237,6 +283,12 @@ def check_host(profile: HardwareProfile) -> None:
     if strange:
         raise HardwareError(
             f"Profile {profile.name} is pinned to cores {list(profile.cores or ())}", f"no core {strange} here"
+        )
+    if profile.cores is not None and not hasattr(os, "sched_setaffinity"):
+        raise HardwareError(
+            f"Profile {profile.name} is pinned to cores {list(profile.cores)}",
+            f"{platform.system()}, where a process cannot be pinned",
+            "Leave out `cores`: the system then chooses them.",
         )
     import onnxruntime
 

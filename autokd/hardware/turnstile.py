@@ -78,9 +78,9 @@ class _Hold:
             self.close()
 
 
-_mine = (
-    threading.local()
-)  # .holds: dict[Path, _Hold], by folder, so that two Quiets on one folder cannot lock each other out
+_mine = threading.local()
+"""``.holds: dict[Path, _Hold]``, by folder, so that two Quiets on one folder cannot lock each other out; ``.measuring: set[Path]``
+without ``fcntl``."""
 _holds: weakref.WeakSet[_Hold] = weakref.WeakSet()
 
 
@@ -134,8 +134,7 @@ class Quiet:
         """
         hold = self._hold()
         if hold is None:
-            with self._portable():
-                yield
+            yield from self._portable()
             return
         if hold.measuring:
             yield
@@ -165,13 +164,29 @@ class Quiet:
             hold = holds[self.folder] = _Hold(self.folder)
         return hold
 
-    @contextmanager
     def _portable(self) -> Iterator[None]:
         """Without ``fcntl`` timings still exclude each other, but batches are not paused."""
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
-        with FileLock(self.folder / "measuring.lock"):
+        measuring: set[Path] = _mine.__dict__.setdefault("measuring", set())
+        if self.folder in measuring:
             yield
+            return
+        lock = FileLock(self.folder / "measuring.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.on_wait(True)
+            try:
+                lock.acquire()
+            finally:
+                self.on_wait(False)
+        measuring.add(self.folder)
+        try:
+            yield
+        finally:
+            measuring.discard(self.folder)
+            lock.release()
 
 
 def _default_folder() -> Path:

@@ -30,7 +30,7 @@ from autokd.errors import HardwareError, StorageError, first_line
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
 from autokd.runners.ray_scheduler import LedgerScheduler
-from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, RECORD_KEY, LedgerSearcher
+from autokd.runners.ray_searcher import FATAL_KEY, JOB_KEY, REPORTED_KEY, LedgerSearcher
 from autokd.strategies.driver import Driver
 from autokd.trial import Outcome
 
@@ -60,8 +60,8 @@ class Trainable(tune.Trainable):
             return {"done": True, FATAL_KEY: [error.law, str(error.value), error.mend]}
         if record is not None and record.outcome == Outcome.STOPPED:
             self.job = going_on(self.job, record)
-            return {"done": False, RECORD_KEY: record.to_json()}
-        return {"done": True, RECORD_KEY: record.to_json() if record else ""}
+            return {"done": False, REPORTED_KEY: record.to_json()}
+        return {"done": True, REPORTED_KEY: record.to_json() if record else ""}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job; the worker process stays warm."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from autokd.runners.ray_searcher import RECORD_KEY, LedgerSearcher
+from autokd.runners.ray_searcher import REPORTED_KEY, LedgerSearcher
 from autokd.strategies.halving import FIRST, Curve, Halving
 from autokd.trial import TrialRecord
 
@@ -15,15 +15,15 @@ from autokd.trial import TrialRecord
 class HalvingScheduler(FIFOScheduler):
     """Stops trials that others beat at equal cost; see :mod:`autokd.strategies.halving` for the rule.
 
-    One metric is learned, and the others are known from a trial's first result on: latency, size, price.
+    One metric is learned, and the others are known from a trial's first result on: latency, size, price. ::
 
-    >>> scheduler = HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27)
-    >>> tune.Tuner(trainable, tune_config=tune.TuneConfig(scheduler=scheduler, num_samples=60))  # doctest: +SKIP
+        tune.Tuner(trainable, tune_config=tune.TuneConfig(scheduler=scheduler, num_samples=60))
 
     What Tune asks it: four trials have come to a third of their training. The last is beaten at equal cost, but a weaker one
     that is faster is not.
 
     >>> from types import SimpleNamespace
+    >>> scheduler = HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27)
     >>> def told(trial_id, accuracy, latency_ms):
     ...     result = {"training_iteration": 9, "accuracy": accuracy, "latency_ms": latency_ms}
     ...     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
@@ -114,7 +114,7 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on from a checkpoint share, or stop there; the searcher then tells the ledger the record of the rest."""
-        job, text = self.searcher.jobs.get(trial.trial_id), result.get(RECORD_KEY)
+        job, text = self.searcher.jobs.get(trial.trial_id), result.get(REPORTED_KEY)
         if result.get("done") or job is None or not text:
             return str(TrialScheduler.CONTINUE)
         goes_on = self.searcher.driver.goes_on(job, TrialRecord.from_json(text))

@@ -13,7 +13,7 @@ from autokd.strategies.job import Job
 from autokd.trial import TrialRecord
 
 JOB_KEY = "autokd_job"
-RECORD_KEY = "autokd_record"
+REPORTED_KEY = "autokd_record"
 FATAL_KEY = "autokd_fatal"
 
 
@@ -50,7 +50,7 @@ class LedgerSearcher(Searcher):
         job = self.jobs.pop(trial_id, None)
         if job is None:
             return
-        text = (result or {}).get(RECORD_KEY)
+        text = (result or {}).get(REPORTED_KEY)
         if text:
             record = TrialRecord.from_json(text)
         elif self.driver.finished() and self.driver.overdue:

@@ -171,14 +171,6 @@ class Lineage:
         """See :func:`channels_left`, of every cut since the root."""
         return channels_left(self.history(number))
 
-    def cut_words(self, number: int) -> str:
-        """What the cuts since the root left: ``channels left, about: stem=25% 1=50%``; empty without a channel cut.
-
-        Fewer blocks or pixels are not said: they stand in the trial's own parameters.
-        """
-        left = left_words(self.left(number))
-        return f"channels left, about: {left}" if left else ""
-
     def to_dict(self, number: int) -> dict[str, Any] | None:
         """Plain values, for JSON; ``None`` for a trial that neither descends from another nor is a rung.
 
@@ -249,6 +241,14 @@ def channels_left(history: Iterable[Cut]) -> dict[str, float]:
 def left_words(left: Mapping[str, float]) -> str:
     """``stem=25% 1=50%``: prune groups with the share of their channels that is left."""
     return " ".join(f"{group}={share:.0%}" for group, share in left.items())
+
+
+def cut_words(left: Mapping[str, float]) -> str:
+    """What the cuts since the root left: ``channels left, about: stem=25% 1=50%``; empty without a channel cut.
+
+    Fewer blocks or pixels are not said: they stand in the trial's own parameters.
+    """
+    return f"channels left, about: {left_words(left)}" if left else ""
 
 
 def cut_text(cut: Cut) -> str:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from autokd.config.objectives import Objective
-from autokd.config.until import WINDOW_S, Until, span_words
+from autokd.config.until import WINDOW_S, Until
+from autokd.formatting import span_words
 from autokd.pareto import gains_over
 
 FEWEST = 10

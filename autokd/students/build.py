@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd import registry
-from autokd.files import digest, file_sha256
-from autokd.protocols import Dataset
+from autokd.files import digest
+from autokd.protocols import InputSpec
 from autokd.students.raw_input import RawInput
 from autokd.trial import ParamValue
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset, seed: int) -> RawInput:
+def build_module(family: str, params: Mapping[str, ParamValue], spec: InputSpec, classes: int, seed: int) -> RawInput:
     """An untrained student of a family around the data's raw input.
 
     Raises:
@@ -25,10 +24,10 @@ def build_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset
     import torch
 
     torch.manual_seed(seed)
-    return RawInput(family_builder(family)(dict(params), dataset.spec, len(dataset.classes)), dataset.spec)
+    return RawInput(family_builder(family)(dict(params), spec, classes), spec)
 
 
-def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Dataset) -> RawInput:
+def outline_module(family: str, params: Mapping[str, ParamValue], spec: InputSpec, classes: int) -> RawInput:
     """A student on torch's meta device, where nothing is allocated or initialised; a family that needs numbers to build
     itself is built with them.
 
@@ -53,10 +52,10 @@ def outline_module(family: str, params: Mapping[str, ParamValue], dataset: Datas
 
     try:
         with torch.device("meta"), NoNumbers():
-            model = family_builder(family)(dict(params), dataset.spec, len(dataset.classes))
+            model = family_builder(family)(dict(params), spec, classes)
     except Exception:  # its own code: if it cannot be built at all, that is said now
-        return build_module(family, params, dataset, 0)
-    return RawInput(model, dataset.spec)
+        return build_module(family, params, spec, classes, 0)
+    return RawInput(model, spec)
 
 
 def family_builder(family: str) -> Any:
@@ -67,15 +66,11 @@ def family_builder(family: str) -> Any:
     return found.build if hasattr(found, "build") else found
 
 
-def family_key(family: str, dataset: Dataset) -> str:
-    """What a built module depends on beside its parameters; a person's own module counts with its source."""
-    source = ""
-    if ":" in family:
-        import inspect
-
-        file = inspect.getsourcefile(inspect.unwrap(registry.load("families", family)))
-        source = file_sha256(Path(file)) if file else ""
-    return digest([family, source, dataset.spec.to_dict(), len(dataset.classes)])
+def family_key(family: str, spec: InputSpec, classes: int) -> str:
+    """What a built module depends on beside its parameters; a person's own family counts with its source."""
+    known = registry.identity("families", family)
+    own = "" if known == f"{family}@1" else known  # as version 0.1 said it: teachers that it trained stay valid
+    return digest([family, own, spec.to_dict(), classes])
 
 
 def prune_groups(module: nn.Module) -> dict[str, list[nn.Module]] | None:

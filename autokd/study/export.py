@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shlex
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,28 @@ from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import shown_url
 from autokd.storage.results import Member, checked_file
 from autokd.study.opened import OpenStudy
+from autokd.trial import Measurement
 from autokd.version import __version__
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that left the house.
+
+    Args:
+        file: Where it is.
+        receipt: Where its receipt is.
+        trial: Its trial's number.
+        objectives: What it was measured at, by objective; ``None`` where it was not.
+        differ: How many predictions differ from the trained model's, of how many; ``None`` where that was not looked at.
+    """
+
+    file: Path
+    receipt: Path
+    trial: int
+    objectives: Mapping[str, Measurement | None]
+    differ: tuple[int, int] | None
+
 
 VERSIONS = ("numpy", "onnx", "onnxruntime", "optuna", "torch")
 
@@ -46,6 +68,19 @@ def hand_over(study: OpenStudy, member: Member, path: Path) -> Path:
 def receipt_path(path: Path) -> Path:
     """``student.onnx`` has its receipt in ``student.receipt.json``."""
     return path.with_suffix(".receipt.json")
+
+
+def exported(study: OpenStudy, member: Member, file: Path) -> Exported:
+    """What is said of a student that was just written to ``file``."""
+    measured = {m.name: m for m in member.record.measurements}
+    verdict = member.record.notes.get("verify") or {}
+    return Exported(
+        file=file,
+        receipt=receipt_path(file),
+        trial=member.number,
+        objectives={o.name: measured.get(o.name) for o in study.plan.objectives},
+        differ=(verdict["prediction_mismatches"], verdict["n"]) if verdict else None,
+    )
 
 
 def receipt(study: OpenStudy, member: Member, path: Path) -> dict[str, Any]:

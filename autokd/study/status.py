@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,7 @@ from autokd.files import read_json
 from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RUNG_KEY, WALL_KEY
 from autokd.storage.heartbeat import is_live
 from autokd.storage.ledger import record_of
+from autokd.storage.results import Member, objectives_on
 from autokd.study.opened import OpenStudy
 from autokd.trial import Outcome, Rung
 
@@ -70,6 +72,27 @@ def _ladders(study: OpenStudy) -> dict[str, Any]:
     records = {number: r for _, number, t in ended if (r := record_of(t)) is not None}
     found = worth_of(study.plan.objectives, study.reference_point, records)
     return {"ladders": [asdict(worth) | {"gain_per_cpu_s": worth.rate} for worth in found]}
+
+
+def front(study: OpenStudy, found: Sequence[Member], profile: str | None = None) -> dict[str, Any]:
+    """A front as plain values; members that are rungs of a ladder, or descend from another trial, have a ``lineage``.
+
+    Args:
+        found: The front's members on ``profile``.
+    """
+    objectives, lineage = objectives_on(study.plan, profile), study.lineage()
+
+    def descent(number: int) -> dict[str, Any]:
+        told = lineage.to_dict(number)
+        return {"lineage": told} if told else {}
+
+    return {
+        "study": study.name,
+        "objectives": [str(o) for o in objectives],
+        "hypervolume": study.hypervolume() if objectives == study.plan.objectives else None,
+        "reference_point": study.reference_point,
+        "members": [m.to_dict() | descent(m.number) for m in found],
+    }
 
 
 def trial(study: OpenStudy, number: int) -> dict[str, Any]:

@@ -24,7 +24,34 @@ if TYPE_CHECKING:
 
 
 class Study(OpenStudy):
-    """One study in a ledger, and its folder."""
+    """One study in a ledger, and its folder.
+
+    ``autokd.search("study.yaml")`` makes one and searches, ``autokd.open_study("digits")`` opens one. Here three students are
+    put into its ledger by hand, as a search does when it has measured them:
+
+    >>> import tempfile
+    >>> from autokd.config.load import from_dict
+    >>> from autokd.config.plan import make_plan
+    >>> from autokd.trial import Measurement, Outcome, TrialRecord
+    >>> plan = make_plan(from_dict({
+    ...     "name": "digits", "data": {"source": "digits"}, "teacher": {"family": "resnet"}, "space": "digits",
+    ...     "hardware": ["cpu_1_thread"], "objectives": ["maximize accuracy", "minimize latency_ms"],
+    ... }))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> study = Study.create(plan, f"sqlite:///{folder.name}/autokd.db")
+    >>> for width, accuracy, ms in ((12, 0.91, 0.02), (14, 0.95, 0.04), (16, 0.94, 0.05)):
+    ...     found = Measurement("accuracy", accuracy, "ratio"), Measurement("latency_ms", ms, "ms", "cpu_1_thread")
+    ...     number = study.ledger.add(TrialRecord(Outcome.MEASURED, {"width_1": width}, found), plan)
+    >>> [(member.number, member.values["accuracy"]) for member in study.front()]
+    [(0, 0.91), (1, 0.95)]
+    >>> study.best(max_latency_ms=0.03).number
+    0
+    >>> list(study.to_dataframe()["accuracy"])
+    [0.91, 0.95, 0.94]
+    >>> len(study.optuna_study.best_trials)  # it is an ordinary Optuna study
+    2
+    >>> folder.cleanup()
+    """
 
     def search(self, watcher: Watcher | None = None, ray_address: str | None = None) -> str:
         """Run, or go on, until the budget is spent. Returns why it ended.

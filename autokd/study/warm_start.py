@@ -154,7 +154,6 @@ def _shared(old: OpenStudy, study: OpenStudy, origin: Provenance) -> tuple[str, 
 
 def _clock(plan: Plan) -> HardwareProfile:
     """The profile by which int8 operators are chosen."""
-    from autokd.evaluation.work import clock_profile
+    from autokd.evaluation.stages.quantize import clock_of
 
-    name = clock_profile(plan)
-    return next(p for p in plan.profiles if p.name == name)
+    return clock_of(plan)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autokd.errors import TeacherError, named_line
+from autokd.errors import TeacherError, named_line, nearest
 from autokd.files import new_file
 from autokd.protocols import TeacherOptions
 from autokd.teachers import scores
@@ -62,6 +63,29 @@ class ModuleTeacher:
             values = scores.table(self._run(raw), len(raw))
             found[start : start + size] = scores.to_logits(values, str(self._kind), self.classes)
         return found
+
+    def taps(self, inputs: np.ndarray, names: frozenset[str]) -> dict[str, np.ndarray]:
+        """By tap ``(N, ...) float32``: ``"logits"``, a role that the module offers (``taps()``), or the path of a module in it.
+
+        Raises:
+            TeacherError: There is no such module.
+        """
+        inner = self._module.module
+        known = dict(inner.named_modules()) | (inner.taps() if callable(getattr(inner, "taps", None)) else {})
+        wanted = sorted(names - {"logits"})
+        for name in wanted:
+            if name not in known:
+                raise TeacherError(f"Teacher {self.name} must have the tap", repr(name), nearest(name, known))
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
+            return lambda module, given, made: seen[name].append(made.float().cpu().numpy())
+
+        with contextlib.ExitStack() as hooks:
+            for name in wanted:
+                hooks.callback(known[name].register_forward_hook(keep(name)).remove)
+            logits = self.logits(inputs)
+        return {name: np.concatenate(found) for name, found in seen.items()} | {"logits": logits}
 
     def onnx_file(self) -> Path | None:
         """The module as an ONNX file in the study's teacher folder, written once; ``None`` if it cannot be exported."""

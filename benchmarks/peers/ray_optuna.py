@@ -171,10 +171,10 @@ def trial(config: Config, task: Config, arrays: dict[str, np.ndarray]) -> None:
     began = time.process_time()
     torch.manual_seed(0)
     space, dataset = load_space(task["space"]), open_dataset(Path(task["dataset"]))
-    teacher = build_module(task["teacher"]["family"], task["teacher"]["params"], dataset, 0)
+    teacher = build_module(task["teacher"]["family"], task["teacher"]["params"], dataset.spec, len(dataset.classes), 0)
     teacher.load_state_dict(load_file(task["weights"]))
     teacher.eval()
-    student = build_module(space.family, space.of_stage(Stage.BUILD, config), dataset, 0)
+    student = build_module(space.family, space.of_stage(Stage.BUILD, config), dataset.spec, len(dataset.classes), 0)
     data = TensorDataset(torch.tensor(arrays["train_inputs"]), torch.tensor(arrays["train_labels"]))
     example = data.tensors[0][:2]
     recipe = task["training"] | config

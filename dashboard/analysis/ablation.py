@@ -16,7 +16,8 @@ import pandas as pd
 
 from autokd.config.objectives import Objective, metric_of
 from autokd.config.space import SearchSpace
-from autokd.formatting import number
+from autokd.dashboard.analysis.texts import title
+from autokd.formatting import brief, number
 from autokd.trial import ERROR, Stage
 
 PARTS: Mapping[str, Stage] = {
@@ -163,7 +164,7 @@ def lift_table(rows: pd.DataFrame, found: Sequence[Pair], goals: Sequence[Object
     for pair in found:
         a, b = rows.iloc[at[pair.trial]], rows.iloc[at[pair.against]]
         cells = {"part": pair.part, "trial": pair.trial, "against": pair.against}
-        changes = {_title(goal): change(goal, b, a) for goal in goals}
+        changes = {_named(goal): change(goal, b, a) for goal in goals}
         table.append(cells | changes | {"differing in": _said(pair.differs)})  # last: it may be long
     return pd.DataFrame(table)
 
@@ -199,15 +200,9 @@ def without(found: Sequence[Pair], space: SearchSpace, rows: pd.DataFrame) -> li
     return sentences
 
 
-def _title(goal: Objective) -> str:
-    metric = metric_of(goal.metric)
-    name = goal.metric.removesuffix(f"_{metric.unit}") if metric.unit else goal.metric
-    return name.replace("_", " ") + (f" ({goal.profile})" if goal.profile else "")
+def _named(goal: Objective) -> str:
+    return title(goal.metric) + (f" ({goal.profile})" if goal.profile else "")
 
 
 def _said(differs: Mapping[str, tuple[Any, Any]]) -> str:
-    return ", ".join(f"{name} {_value(old)} → {_value(new)}" for name, (new, old) in differs.items())
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{name} {brief(old)} → {brief(new)}" for name, (new, old) in differs.items())

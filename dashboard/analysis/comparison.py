@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, error_of, metric_of, relative_spread
-from autokd.dashboard.analysis.texts import confirmed_facts, title
-from autokd.formatting import number
+from autokd.config.objectives import Objective, metric_of
+from autokd.dashboard.analysis.student_tables import Reading, readings
+from autokd.dashboard.analysis.texts import title
+from autokd.formatting import brief
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member
 
 BEST, EVEN = "★", "≈"
 DIFFERS = "≠"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One number of one student: ``error`` is its half-width, in its own unit."""
-
-    value: float
-    unit: str
-    error: float | None
-    text: str
 
 
 def params(members: Sequence[Member], lineage: Lineage | None = None) -> pd.DataFrame:
@@ -40,7 +30,9 @@ def params(members: Sequence[Member], lineage: Lineage | None = None) -> pd.Data
     for name in names:
         values = [params.get(name) for params in known]
         mark = DIFFERS if any(v != values[0] for v in values) else ""
-        rows.append({"": mark, "parameter": name} | {column(m): _text(v) for m, v in zip(members, values, strict=True)})
+        rows.append(
+            {"": mark, "parameter": name} | {column(m): brief(v, "–") for m, v in zip(members, values, strict=True)}
+        )
     rows.sort(key=lambda row: row[""] == "")
     return pd.DataFrame(rows)
 
@@ -60,8 +52,8 @@ def measurements(members: Sequence[Member], objectives: Sequence[Objective]) -> 
     stated = {o.metric: o.direction for o in objectives}
     rows: dict[tuple[str, str, str], dict[int, Reading]] = {}
     for place, member in enumerate(members):
-        for metric, where, reading in _readings(member):
-            rows.setdefault((title(metric), where, metric), {})[place] = reading
+        for reading in readings(member):
+            rows.setdefault((title(reading.metric), reading.of, reading.metric), {})[place] = reading
     table = []
     for (name, where, metric), found in sorted(
         rows.items(), key=lambda row: "test" in row[0][1] or "again" in row[0][1]
@@ -70,24 +62,14 @@ def measurements(members: Sequence[Member], objectives: Sequence[Objective]) -> 
         marks = _marks(found, direction)
         cells: dict[str, Any] = {"measurement": name, "of": where}
         for place, member in enumerate(members):
-            reading = found.get(place)
-            cells[column(member)] = f"{reading.text} {marks[place]}".strip() if reading else "–"
+            known = found.get(place)
+            cells[column(member)] = f"{known.text} {marks[place]}".strip() if known else "–"
         table.append(cells)
     return pd.DataFrame(table)
 
 
 def column(member: Member) -> str:
     return f"trial {member.number}"
-
-
-def _readings(member: Member) -> Iterator[tuple[str, str, Reading]]:
-    for m in member.record.measurements:
-        where = m.profile or ("validation split" if metric_of(m.metric).needs_training else "the file")
-        text = number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
-        yield m.metric, where, Reading(m.value, m.unit, error_of(m.metric, m.value, m.spread), text)
-    for metric, where, value, error in confirmed_facts(member.confirmed):
-        unit = metric_of(metric).unit
-        yield metric, where, Reading(value, unit, error, number(value, unit, error))
 
 
 def _marks(found: dict[int, Reading], direction: str | None) -> dict[int, str]:
@@ -105,7 +87,3 @@ def _marks(found: dict[int, Reading], direction: str | None) -> dict[int, str]:
         elif reading.error is not None and top.error is not None and away <= reading.error + top.error:
             marks[place] = EVEN
     return marks
-
-
-def _text(value: object) -> str:
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

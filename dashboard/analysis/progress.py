@@ -13,6 +13,7 @@ import pandas as pd
 from autokd.config.study_file import BudgetConfig
 from autokd.figures import search_seconds
 from autokd.files import read_json
+from autokd.formatting import span
 from autokd.storage.lineage import Lineage
 from autokd.storage.reader import Running
 from autokd.trial import Outcome
@@ -164,13 +165,11 @@ def running_table(
     rungs = {r.number: lineage.named(r.rung) for r in running if r.rung is not None and lineage is not None}
     for one in running:
         told = _progress(folder(one.number))
-        samples, of = told.get("samples"), told.get("of")
-        known = isinstance(samples, int | float) and isinstance(of, int | float) and of > 0
         rows.append(
             {
                 "trial": one.number,
                 "stage": str(told.get("stage") or "starting"),
-                "done": min(1.0, max(0.0, samples / of)) if known else None,
+                "done": _share(told.get("samples"), told.get("of")),
                 "running for": span(max(0.0, now - one.begun)) if one.begun is not None else "",
             }
         )
@@ -178,6 +177,13 @@ def running_table(
     if rungs:
         table.insert(1, "rung", [rungs.get(n, "") for n in table["trial"]])
     return table
+
+
+def _share(done: object, of: object) -> float | None:
+    """Between 0 and 1; ``None`` where a trial said no numbers."""
+    if not isinstance(done, int | float) or not isinstance(of, int | float) or of <= 0:
+        return None
+    return min(1.0, max(0.0, done / of))
 
 
 def _progress(folder: Path) -> Mapping[str, Any]:
@@ -190,14 +196,3 @@ def newest_failures(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     """The rows of the trials that failed last, the latest first."""
     failed = frame[column(frame, "outcome").eq(Outcome.FAILED)] if len(frame) else frame
     return failed.sort_values("ended", kind="stable").iloc[-most:].iloc[::-1] if len(failed) else failed
-
-
-def span(seconds: float) -> str:
-    """A time for people: ``45 s``, ``12 min``, ``3.4 h``, ``2.5 days``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

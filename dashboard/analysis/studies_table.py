@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.dashboard.analysis.progress import span
 from autokd.dashboard.analysis.trials_table import measurement
+from autokd.formatting import span
 from autokd.storage.summaries import StudySummary
 
 BEST = "best "

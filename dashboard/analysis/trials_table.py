@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective
 from autokd.dashboard.analysis.progress import column
-from autokd.dashboard.analysis.texts import UNITS, title
-from autokd.errors import UserError
+from autokd.dashboard.analysis.texts import UNITS, heading, unit_of
 from autokd.trial import ERROR, Outcome
 
 PARAM = "params_"
@@ -110,14 +109,9 @@ def _measured(name: str) -> bool:
 def measurement(name: str, spread: bool = False) -> Column:
     """The column of a measurement: ``accuracy (%)``, ``latency (ms, cpu_1_thread)``, ``latency ± (ms, cpu_1_thread)``."""
     metric, _, profile = name.partition("@")
-    try:
-        unit, text = metric_of(metric).unit, title(metric)
-    except UserError:  # of another version
-        unit, text = "", metric
-    factor, shown = UNITS.get(unit, (1.0, unit))
-    notes = ", ".join(n for n in (shown, profile) if n)
-    heading = text + (" ±" if spread else "") + (f" ({notes})" if notes else "")
-    return Column(name + (ERROR if spread else ""), heading, factor, "spread" if spread else "value")
+    factor = UNITS.get(unit_of(metric), (1.0, ""))[0]
+    shown = heading(metric, profile, spread)
+    return Column(name + (ERROR if spread else ""), shown, factor, "spread" if spread else "value")
 
 
 def for_people(frame: pd.DataFrame, chosen: Sequence[Column]) -> pd.DataFrame:

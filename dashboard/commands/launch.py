@@ -227,6 +227,9 @@ def cancel(job: Job) -> None:
     if not job.running:
         return
     job.cancelled = True
+    if os.name == "nt":  # no Ctrl-C for a process without a console of its own
+        job.process.terminate()
+        return
     with suppress(ProcessLookupError):
         job.process.send_signal(signal.SIGINT)
 

@@ -15,7 +15,7 @@ from autokd.config.load import from_dict
 from autokd.config.objectives import METRICS, Objective, parse_constraints, parse_objectives
 from autokd.config.space import load_space
 from autokd.config.study_file import StudyConfig
-from autokd.dashboard.commands.yaml_edit import values_of
+from autokd.dashboard.commands.yaml_edit import TEXT_NAME, values_of
 from autokd.errors import ConfigError, UserError, nearest
 from autokd.hardware.profile import check_host, load_profile
 
@@ -37,10 +37,14 @@ class Checked:
     objectives: tuple[Objective, ...] = ()
 
     @property
-    def line(self) -> int | None:
-        """The line of the text that the error is about; ``None`` when it is about another file or about no line."""
-        error = self.error
-        return error.line if isinstance(error, ConfigError) and error.file in (None, "the study file") else None
+    def place(self) -> str:
+        """Where the error is: ``Line 3``, ``space.yaml, line 4``, ``space.yaml``; empty where nothing is known of it."""
+        if not isinstance(self.error, ConfigError):
+            return ""
+        file, line = self.error.file, self.error.line
+        if file in (None, TEXT_NAME):
+            return f"Line {line}" if line else ""
+        return f"{file}, line {line}" if line else str(file)
 
 
 def check(text: str) -> Checked:
@@ -53,7 +57,7 @@ def check(text: str) -> Checked:
 
 def _check(text: str) -> Checked:
     values = values_of(text)
-    config = from_dict(values, lines=yaml_file.parse(text, "the study file")[1])
+    config = from_dict(values, lines=yaml_file.parse(text, TEXT_NAME)[1])
     space = load_space(config.space)
     check_stages(space)
     profiles = [load_profile(name) for name in config.hardware]

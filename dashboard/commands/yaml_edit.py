@@ -11,6 +11,8 @@ from autokd.config import yaml_file
 from autokd.errors import ConfigError
 
 Path = tuple[str, ...]
+TEXT_NAME = "the study file"
+"""What errors call the text."""
 
 
 def values_of(text: str) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def values_of(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: Not YAML, or no mapping; names the line.
     """
-    raw, _ = yaml_file.parse(text, "the study file")
+    raw, _ = yaml_file.parse(text, TEXT_NAME)
     if not isinstance(raw, Mapping):
         law, mend = "a study file must be a mapping of keys to values", "Begin with `name: my_study`."
         raise ConfigError(law, type(raw).__name__ if raw is not None else "nothing", mend)
@@ -94,7 +96,7 @@ def dump(values: Mapping[str, Any]) -> str:
 
 
 def _replace(text: str, path: Path, value: Any) -> str:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = _root(text)
     key, node = _find(root, path)
     if node is None or key is None:
         return _insert(text, root, path, value)
@@ -133,13 +135,10 @@ def _insert(text: str, root: yaml.Node, path: Path, value: Any) -> str:
 
 def _remove(text: str, path: Path) -> str:
     """Cut the lines of a key, and of what is left empty without it."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = _root(text)
     for depth in range(len(path), 0, -1):
-        key, node = _find(root, path[:depth])
-        parent = _find(root, path[: depth - 1])[1] if depth > 1 else root
-        if key is None or node is None or not isinstance(parent, yaml.MappingNode):
-            raise ValueError("not there")
-        if len(parent.value) > 1 or depth == 1:
+        key, node, parent = _there(root, path[:depth])
+        if len(parent.value) > 1:  # else the block goes too, up to the whole file's
             break
     if parent.flow_style:
         here = [(k, v) for k, v in parent.value if k.value != key.value]
@@ -152,9 +151,26 @@ def _remove(text: str, path: Path) -> str:
     return text[:begin] + (text[stop + 1 :] if stop >= 0 else "")
 
 
-def _find(root: yaml.Node | None, path: Sequence[str]) -> tuple[yaml.Node | None, yaml.Node | None]:
+def _root(text: str) -> yaml.Node:
+    root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:
+        raise ValueError("an empty file")
+    return root
+
+
+def _there(root: yaml.Node, path: Path) -> tuple[yaml.Node, yaml.Node, yaml.MappingNode]:
+    """Key and value nodes at a path, and the mapping that they stand in."""
+    key, node = _find(root, path)
+    parent = _find(root, path[:-1])[1]
+    if key is None or node is None or not isinstance(parent, yaml.MappingNode):
+        raise ValueError("not there")
+    return key, node, parent
+
+
+def _find(root: yaml.Node, path: Sequence[str]) -> tuple[yaml.Node | None, yaml.Node | None]:
     """Key and value nodes at a path."""
-    key, here = None, root
+    key: yaml.Node | None = None
+    here: yaml.Node | None = root
     for name in path:
         if not isinstance(here, yaml.MappingNode):
             return None, None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from autokd.dashboard.analysis import texts
 from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.commands import hand_over
 from autokd.dashboard.source import View
 from autokd.errors import UserError
 
@@ -28,16 +28,16 @@ def download_buttons(view: View, number: int) -> None:
         key=f"receipt {view.name}",
     )  # fmt: skip
     st.caption("It runs with onnxruntime and numpy alone:")
-    st.code(texts.snippet(found), language="python")
+    st.code(hand_over.snippet(found), language="python")
 
 
-def packed(view: View, number: int) -> texts.Download:
+def packed(view: View, number: int) -> hand_over.Download:
     """The download of a student, made again only when student or file changed: the page is drawn every few seconds."""
     member = view.member(number)
-    identity = texts.download_identity(view.study, member)
+    identity = hand_over.download_identity(view.study, member)
     kept = st.session_state.get("packed")
     if kept is None or kept[0] != identity:
-        kept = (identity, texts.download(view.study, member))
+        kept = (identity, hand_over.download(view.study, member))
         st.session_state["packed"] = kept
-    found: texts.Download = kept[1]
+    found: hand_over.Download = kept[1]
     return found

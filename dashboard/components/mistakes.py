@@ -10,12 +10,12 @@ import streamlit as st
 from autokd.dashboard.analysis import evidence
 from autokd.dashboard.analysis.evidence import Judged
 from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.choices import QUIET
 from autokd.dashboard.source import View
 from autokd.errors import UserError
 from autokd.figures import confusion_figure
 from autokd.storage.results import Member
 
-CHART = {"displaylogo": False}
 MANY = 30
 """Of more classes than these, a confusion matrix is not drawn."""
 ACROSS = 6
@@ -60,7 +60,7 @@ def matrix(view: View, found: Judged) -> None:
     }  # fmt: skip
     if len(found.classes) <= MANY:
         st.plotly_chart(
-            confusion_figure(found.matrix, found.classes), key=f"confusion {view.name}", config=CHART,
+            confusion_figure(found.matrix, found.classes), key=f"confusion {view.name}", config=QUIET,
             alt="Confusion matrix of the file on the validation split, and the accuracy of every class",
         )  # fmt: skip
         st.caption(

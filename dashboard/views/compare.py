@@ -10,8 +10,9 @@ from pandas.io.formats.style import Styler
 
 from autokd.dashboard.analysis import comparison, evidence, students
 from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.about_students import confirm_command, trained
+from autokd.dashboard.components.choices import QUIET
 from autokd.dashboard.source import View
-from autokd.dashboard.views.student import CHART, confirm_command, trained
 from autokd.figures import blocks_figure, canvas, curves_figure
 from autokd.storage.results import Member
 
@@ -118,7 +119,7 @@ def architectures(view: View, members: Sequence[Member]) -> None:
             continue
         st.markdown(f"Trial {number}")
         st.plotly_chart(
-            blocks_figure(net, shared), key=f"blocks {view.name} {number}", config=CHART,
+            blocks_figure(net, shared), key=f"blocks {view.name} {number}", config=QUIET,
             alt=f"The blocks of trial {number}: " + ", ".join(f"{b.kind} {b.outputs}" for b in net),
         )  # fmt: skip
     if any(nets.values()):
@@ -138,7 +139,7 @@ def curves(view: View, members: Sequence[Member]) -> None:
     if len(missing) == len(found):
         return
     st.plotly_chart(
-        curves_figure(found, view.teacher.get("accuracy"), loss=False), key=f"curves {view.name}", config=CHART,
+        curves_figure(found, view.teacher.get("accuracy"), loss=False), key=f"curves {view.name}", config=QUIET,
         alt="Validation accuracy of the students over the training samples seen",
     )  # fmt: skip
     st.caption(

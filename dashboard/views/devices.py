@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
 import pandas as pd
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.analysis.texts import UNITS, formats, plain, title
+from autokd.dashboard.analysis.texts import UNITS, formats, heading, plain
 from autokd.dashboard.commands.launch import for_a_shell
 from autokd.dashboard.components.choices import QUIET, figure_with_choice, kept
 from autokd.dashboard.source import View, url
@@ -179,10 +180,8 @@ def winners_table(
 
 def cell(objective: Objective, value: float) -> dict[str, float]:
     """A value in the unit of tables under a name with unit and device."""
-    unit = metric_of(objective.metric).unit
-    factor, shown = SHARED_UNITS.get(unit, (1.0, unit))
-    notes = ", ".join(n for n in (shown, objective.profile) if n)
-    return {title(objective.metric) + (f" ({notes})" if notes else ""): factor * value}
+    factor, shown = SHARED_UNITS.get(metric_of(objective.metric).unit, (1.0, None))
+    return {heading(objective.metric, objective.profile, shown=shown): factor * value}
 
 
 # -------------------------------------------------------------------------------------------------------- order
@@ -194,7 +193,7 @@ def orders(view: View, rows: pd.DataFrame, latencies: Sequence[Objective], front
         st.info("Fewer than two students were timed on every device\\.")
         return
     for a, b in list(combinations(latencies, 2))[:6]:
-        found: Order = view.once(("order", a, b, len(latencies)), lambda a=a, b=b: order_between(rows, a.name, b.name))
+        found = view.once(("order", a, b, len(latencies)), partial(order_between, rows, a.name, b.name))
         st.markdown(order_words(found, a, b))
     union = sorted({int(n) for front in fronts.values() for n in front["number"]})
     shown = rows[rows["number"].isin(union)].sort_values(latencies[0].name, kind="stable")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.analysis import selection, texts
+from autokd.dashboard.analysis import selection, student_tables, texts
 from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.components import limits
 from autokd.dashboard.components.chart import chart
@@ -243,7 +243,7 @@ def front_chart(view: View, rows: pd.DataFrame, goals: tuple[Objective, ...], co
 
 def table(view: View, front: pd.DataFrame, goals: Sequence[Objective]) -> None:
     """The front's numbers; choosing a row chooses its student."""
-    frame = texts.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {}, view.lineage)
+    frame = student_tables.front_table(front, goals, view.reader.attrs.get(CONFIRMED_KEY) or {}, view.lineage)
     numbers = front["number"].astype(int).tolist()
     key = f"table {view.name} {numbers}"  # a row chosen in a table that has changed since would be another student
 

@@ -12,7 +12,6 @@ import streamlit as st
 from autokd.config.objectives import metric_of
 from autokd.config.template import study_template
 from autokd.dashboard import source
-from autokd.dashboard.analysis.progress import span
 from autokd.dashboard.analysis.texts import plain, title
 from autokd.dashboard.commands import drivers, launch
 from autokd.dashboard.commands.launch import Job
@@ -21,7 +20,7 @@ from autokd.dashboard.commands.yaml_edit import put, values_of
 from autokd.dashboard.components.controls import allowed, arrived, failed, follow
 from autokd.dashboard.components.study_form import TEXT, form
 from autokd.errors import UserError
-from autokd.formatting import number
+from autokd.formatting import number, span
 
 KEPT = "study file"
 """The text while another page is shown: Streamlit forgets what a widget held that is not drawn."""
@@ -117,10 +116,8 @@ def _wrong(checked: Checked) -> None:
     """Law, value and mend of the first error."""
     error = checked.error
     assert error is not None
-    place = f"Line {checked.line}: " if checked.line else ""
-    file = getattr(error, "file", None)
-    place = place or (f"{file}, line {error.line}: " if file and getattr(error, "line", None) else "")
-    lines = [f"**{plain(place)}{plain(error.law)}**"]
+    law = f"{checked.place}: {error.law}" if checked.place else error.law
+    lines = [f"**{plain(law)}**"]
     if error.value is not None:
         lines.append(f"Found: {plain(error.value)}")
     if error.mend:
@@ -191,7 +188,7 @@ def _preflight(text: str) -> None:
     if job is None:
         return
     if job.running:
-        _flying()
+        _flying(job)
         return
     if job.cancelled:
         st.caption("The pre\\-flight was cancelled\\.")
@@ -206,12 +203,11 @@ def _preflight(text: str) -> None:
         st.warning("The pre\\-flight ended without an answer\\.")
 
 
-def _flying() -> None:
+def _flying(job: Job) -> None:
     """What the pre-flight does, every second, and a button that ends it."""
 
     def look() -> None:
-        job: Job | None = st.session_state.get(PREFLIGHT)
-        if job is None or not job.running:
+        if not job.running:
             st.rerun()
         doing = "Ending" if job.cancelled else plain(job.last() or "loading")
         st.info(f"Pre\\-flight: {doing} \\({job.seconds:.0f} s\\)", icon=":material/hourglass_top:")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-
 import streamlit as st
 
 from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.analysis import ablation, evidence, importance, students, texts
+from autokd.dashboard.analysis import ablation, evidence, importance, student_tables, students, texts
 from autokd.dashboard.analysis.selection import compromise
 from autokd.dashboard.analysis.texts import plain
+from autokd.dashboard.components.about_students import confirm_command, trained
+from autokd.dashboard.components.choices import QUIET
 from autokd.dashboard.components.download import download_buttons
 from autokd.dashboard.components.mistakes import errors
 from autokd.dashboard.components.student_lineage import lineage
 from autokd.dashboard.source import View
-from autokd.figures import Training, blocks_figure, curves_figure, stages_figure
+from autokd.figures import blocks_figure, curves_figure, stages_figure
 from autokd.formatting import number
-from autokd.storage.ledger import DEFAULT_URL, shown_url
 from autokd.storage.lineage import INHERITS
 from autokd.storage.results import Member
 
-CHART = {"displaylogo": False}
 WORDS = {
     "latency_ms": ("faster", "slower"),
     "size_bytes": ("smaller", "larger"),
@@ -92,9 +90,7 @@ def headline(view: View, member: Member) -> None:
     shown = [name for name in wanted if name in measured]
     for place, name in zip(st.columns(max(1, len(shown))), shown, strict=False):
         m = measured[name]
-        where = (
-            f"on {m.profile}" if m.profile else "validation split" if metric_of(m.metric).needs_training else "the file"
-        )
+        where = f"on {m.profile}" if m.profile else texts.where(m)
         place.metric(plain(f"{texts.title(m.metric)}, {where}"), plain(number(m.value, m.unit)))
     told = [
         text for name in shown if (text := against(measured[name].value, view.teacher.get(name), measured[name].metric))
@@ -141,7 +137,7 @@ def architecture(view: View, member: Member) -> None:
         )
         return
     st.plotly_chart(
-        blocks_figure(blocks), key=f"blocks {view.name}", config=CHART,
+        blocks_figure(blocks), key=f"blocks {view.name}", config=QUIET,
         alt="The student's blocks in a row: " + ", ".join(f"{b.kind} {b.outputs}" for b in blocks),
     )  # fmt: skip
     st.caption(
@@ -155,7 +151,9 @@ def facts(view: View, member: Member) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Measurements")
-        st.dataframe(texts.facts_table(member), hide_index=True, height="content", alt="Measurements of the student")
+        st.dataframe(
+            student_tables.facts_table(member), hide_index=True, height="content", alt="Measurements of the student"
+        )
         for m in member.record.measurements:
             if m.metric == "latency_ms" and {"count", "p90_ms", "batch", "threads"} <= m.extra.keys():
                 size, threads = int(m.extra["batch"]), int(m.extra["threads"])
@@ -173,26 +171,16 @@ def facts(view: View, member: Member) -> None:
     with right:
         st.subheader("Parameters")
         st.dataframe(
-            texts.params_table(member.params), hide_index=True, height="content", alt="Parameters of the student"
+            student_tables.params_table(member.params),
+            hide_index=True,
+            height="content",
+            alt="Parameters of the student",
         )
         if view.lineage.left(member.number):
             st.caption("Widths are those of its root, before cuts; the picture above has the channels that are left\\.")
 
 
 # ------------------------------------------------------------------------------------------------- how it learned
-
-
-def trained(view: View, member: Member) -> Training:
-    """The student's curves, and the accuracy of its file."""
-    folder = view.folder(member.number)
-    file = next((m for m in member.record.measurements if m.metric == "accuracy"), None)
-    return Training(
-        f"trial {member.number}",
-        evidence.curve(folder),
-        evidence.curve(folder, "tuning_curve.json"),
-        file.value if file else None,
-        file.spread if file else None,
-    )
 
 
 def training(view: View, member: Member) -> None:
@@ -202,7 +190,7 @@ def training(view: View, member: Member) -> None:
         st.info("The trial's folder holds no learning curve\\.")
         return
     st.plotly_chart(
-        curves_figure([found], view.teacher.get("accuracy")), key=f"curve {view.name}", config=CHART,
+        curves_figure([found], view.teacher.get("accuracy")), key=f"curve {view.name}", config=QUIET,
         alt="Validation accuracy and loss over the training samples seen",
     )  # fmt: skip
     st.caption(
@@ -218,19 +206,13 @@ def cost(view: View, member: Member) -> None:
         st.info("The ledger does not say how long its stages took\\.")
         return
     st.plotly_chart(
-        stages_figure(member.record.stages), key=f"stages {view.name}", config=CHART,
+        stages_figure(member.record.stages), key=f"stages {view.name}", config=QUIET,
         alt="Seconds of every stage of the evaluation",
     )  # fmt: skip
     text = f"{member.record.cpu_s:.3g} CPU seconds in all"
     if any(s.cached for s in member.record.stages):
         text += "; what an earlier trial had done was found in the store"
     st.caption(plain(text + "."))
-
-
-def confirm_command(view: View) -> str:
-    """What reads the test split, for a terminal; the ledger is named where it is not the one that commands look for."""
-    words, where = ["autokd", "confirm", view.name], view.study.ledger.url
-    return shlex.join(words if where == DEFAULT_URL else [*words, "--storage", shown_url(where)])
 
 
 # ------------------------------------------------------------------------------------------------- what gave what

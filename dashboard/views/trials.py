@@ -10,8 +10,9 @@ import streamlit as st
 from autokd.config.objectives import relative_spread
 from autokd.dashboard.analysis import trials_table as tables
 from autokd.dashboard.analysis.evidence import traceback_of
-from autokd.dashboard.analysis.texts import file_name, plain
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.analysis.trials_table import Column, Filters
+from autokd.dashboard.commands.hand_over import file_name
 from autokd.dashboard.source import View
 from autokd.formatting import number
 from autokd.trial import Outcome, TrialRecord

@@ -10,10 +10,10 @@ import streamlit as st
 
 from autokd.config.objectives import Objective
 from autokd.dashboard.analysis import progress
-from autokd.dashboard.analysis.progress import Spent, span
+from autokd.dashboard.analysis.progress import Spent
 from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.commands.launch import for_a_shell
-from autokd.dashboard.components.choices import clickable
+from autokd.dashboard.components.choices import QUIET, clickable
 from autokd.dashboard.components.controls import controls
 from autokd.dashboard.components.watch_ladders import ladders
 from autokd.dashboard.source import View, url
@@ -26,6 +26,7 @@ from autokd.figures import (
     outcomes_figure,
     volume_unit,
 )
+from autokd.formatting import span
 from autokd.storage.attributes import WALL_KEY
 from autokd.strategies.monitors import gate_frame, watch_frame
 from autokd.strategies.proxy import ProxyGate
@@ -220,7 +221,7 @@ def growth(view: View, found: History) -> None:
         else:
             st.plotly_chart(
                 hypervolume_figure(found, view.plan.objectives, way or "search_s"), key=f"volume {view.name}", height=360,
-                config={"displaylogo": False}, alt="Hypervolume of the front over the time that was searched",
+                config=QUIET, alt="Hypervolume of the front over the time that was searched",
             )  # fmt: skip
             st.caption(plain(f"Each point is a trial that moved the front. {volume_help(view)}"))
     with right:

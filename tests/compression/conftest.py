@@ -77,6 +77,7 @@ def make_net() -> Callable[..., nn.Sequential]:
         net = NETS[kind]()
         for m in net.modules():
             if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                assert m.running_mean is not None and m.running_var is not None
                 m.running_mean.uniform_(-0.2, 0.2)
                 m.running_var.uniform_(0.5, 1.5)
                 nn.init.uniform_(m.weight, 0.5, 1.5)

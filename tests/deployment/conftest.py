@@ -25,6 +25,8 @@ class Picture(nn.Module):
         super().__init__()
         channels = spec.shape[0]
         self.size = size
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1))
         self.stem = nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
@@ -67,6 +69,7 @@ def make_model() -> Callable[..., tuple[nn.Module, InputSpec, list[str]]]:
             model, spec, classes = Picture(IMAGE, 10, size), IMAGE, [str(i) for i in range(10)]
         for m in model.modules():
             if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                assert m.running_mean is not None and m.running_var is not None
                 m.running_mean.uniform_(-0.5, 0.5)
                 m.running_var.uniform_(0.5, 1.5)
                 nn.init.uniform_(m.weight, 0.5, 1.5)

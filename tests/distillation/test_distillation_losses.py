@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from autokd import registry
-from autokd.distillation.kd import KD
-from autokd.distillation.none import NoTeacher
+from autokd.distillation.knowledge.kd import KD
+from autokd.distillation.knowledge.labels import Labels
+from autokd.distillation.taps import Batch
 from autokd.errors import ConfigError
 from autokd.testing.methods import check_method
 
@@ -38,9 +39,13 @@ def expected(alpha: float, temperature: float, smoothing: float) -> float:
     return total / len(TARGETS)
 
 
-def loss_of(method: KD | NoTeacher, student: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
+def loss_of(method: KD | Labels, student: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
     wanted = torch.tensor(TEACHER) if teacher is None else teacher
-    return method.loss({"logits": student}, {"logits": wanted}, torch.tensor(TARGETS))
+    return method({"logits": student}, {"logits": wanted}, batch_of(torch.tensor(TARGETS)))
+
+
+def batch_of(targets: torch.Tensor) -> Batch:
+    return Batch(torch.zeros(len(targets), 1), targets, torch.arange(len(targets)))
 
 
 @pytest.mark.parametrize(
@@ -55,18 +60,18 @@ def test_kd_is_the_published_formula(alpha: float, temperature: float, smoothing
 def test_kd_golden_number() -> None:
     """By hand: p(s) = (3/4, 1/4), p(t) = (1/2, 1/2), so KL = ln(1/2) - (ln(3/4) + ln(1/4)) / 2 = ln(2 / sqrt 3)."""
     s, t = torch.tensor([[math.log(3.0), 0.0]]), torch.zeros(1, 2)
-    got = KD(alpha=1.0, temperature=1.0).loss({"logits": s}, {"logits": t}, torch.tensor([0])).item()
+    got = KD(alpha=1.0, temperature=1.0)({"logits": s}, {"logits": t}, batch_of(torch.tensor([0]))).item()
     assert got == pytest.approx(math.log(2 / math.sqrt(3)), rel=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_plain_loss_is_cross_entropy(smoothing: float) -> None:
-    got = loss_of(NoTeacher(smoothing), torch.tensor(STUDENT)).item()
+    got = loss_of(Labels(smoothing), torch.tensor(STUDENT)).item()
     assert got == pytest.approx(expected(0.0, 1.0, smoothing), rel=1e-12)
 
 
-@pytest.mark.parametrize("method", [KD(), KD(0.5, 2.0, 0.1), NoTeacher(0.1)], ids=repr)
-def test_gradients_match_finite_differences(method: KD | NoTeacher) -> None:
+@pytest.mark.parametrize("method", [KD(), KD(0.5, 2.0, 0.1), Labels(0.1)], ids=repr)
+def test_gradients_match_finite_differences(method: KD | Labels) -> None:
     student = torch.tensor(STUDENT, requires_grad=True)
     assert torch.autograd.gradcheck(lambda s: loss_of(method, s), (student,))
 
@@ -132,22 +137,22 @@ class Broken(KD):
         super().__init__()
         self.how = how
 
-    def loss(self, student, teacher, targets):  # type: ignore[no-untyped-def]
+    def forward(self, student, teacher, batch):  # type: ignore[no-untyped-def]
         if self.how == "vector":
             return (student["logits"] - teacher["logits"]).square().mean(1)
         if self.how == "mutates":
             with torch.no_grad():
                 teacher["logits"].mul_(0.5)
         if self.how == "no gradient":
-            return super().loss({"logits": student["logits"].detach().requires_grad_()}, teacher, targets)
+            return super().forward({"logits": student["logits"].detach().requires_grad_()}, teacher, batch)
         if self.how == "order":
-            weight = torch.arange(1.0, len(targets) + 1)
+            weight = torch.arange(1.0, len(batch.targets) + 1)
             return (weight * (student["logits"] - teacher["logits"]).square().mean(1)).sum()
         if self.how == "overflow":
             return (student["logits"].exp() - teacher["logits"].exp()).square().mean()
         if self.how == "repels":
             return 100 - (student["logits"].softmax(1) - teacher["logits"].softmax(1)).square().sum(1).mean()
-        return super().loss(student, teacher, targets)
+        return super().forward(student, teacher, batch)
 
 
 def test_contract_passes_what_it_should() -> None:

@@ -18,8 +18,9 @@ from torch import nn
 
 from autokd.distillation import optim, trainer, validation
 from autokd.distillation.contexts import computing_in
-from autokd.distillation.kd import KD
-from autokd.distillation.none import NoTeacher
+from autokd.distillation.knowledge.kd import KD
+from autokd.distillation.knowledge.labels import Labels
+from autokd.distillation.lesson import Lesson, Session
 from autokd.errors import ConfigError, StageFailure, StorageError
 from autokd.protocols import CurvePoint, Recipe
 
@@ -55,10 +56,12 @@ class PixelTeacher:
     views: ShiftedDigits
     asked: list[tuple[bytes, int]]
 
-    def logits(self, positions: np.ndarray, view: int) -> np.ndarray:
+    names = frozenset({"logits"})
+
+    def taps(self, positions: np.ndarray, view: int, names: frozenset[str]) -> dict[str, np.ndarray]:
         self.asked.append((positions.tobytes(), view))
         flat = self.views.batch(positions, view).reshape(len(positions), -1).astype(np.float32)
-        return flat[:, ::6][:, :10] / 4
+        return {"logits": flat[:, ::6][:, :10] / 4}
 
 
 class Net(nn.Module):
@@ -95,16 +98,13 @@ def net(seed: int = 0, **arguments: float) -> Net:
     return Net(**arguments)  # type: ignore[arg-type]
 
 
-def fit(model: nn.Module, digits: Digits, recipe: Recipe, **arguments: object) -> trainer.FitResult:
-    given: dict[str, object] = {
-        "teacher": None,
-        "validation": digits.validation,
-        "seed": 7,
-        "pace": contextlib.nullcontext,
-        **arguments,
-    }
-    method = given.pop("method", NoTeacher())
-    return trainer.fit(model, digits.views, digits.targets, recipe, method, **given)  # type: ignore[arg-type]
+def fit(model: nn.Module, digits: Digits, recipe: Recipe, **arguments: Any) -> trainer.FitResult:
+    session = Session(**{k: arguments.pop(k) for k in SESSION & arguments.keys()})
+    given = {"knowledge": Labels(), "seed": 7, **arguments}
+    return trainer.fit(model, Lesson(digits.views, digits.targets, digits.validation, recipe, **given), session)
+
+
+SESSION = {"pace", "device", "checkpoint", "until", "report"}
 
 
 def weights(model: nn.Module) -> dict[str, bytes]:
@@ -129,10 +129,10 @@ def test_it_learns_digits(digits: Digits, optimizer: str, lr: float) -> None:
 def test_it_learns_in_bfloat16_and_leaves_float32_weights(digits: Digits) -> None:
     seen = []
 
-    class Watched(NoTeacher):
-        def loss(self, student: Mapping[str, torch.Tensor], *rest: Any) -> torch.Tensor:
+    class Watched(Labels):
+        def forward(self, student: Mapping[str, torch.Tensor], *rest: Any) -> torch.Tensor:
             seen.append(student["logits"].dtype)
-            return super().loss(student, *rest)
+            return super().forward(student, *rest)
 
     dtypes: dict[tuple[str, str], set[torch.dtype]] = {}
     models = {}
@@ -141,7 +141,9 @@ def test_it_learns_in_bfloat16_and_leaves_float32_weights(digits: Digits) -> Non
         for name, layer in (("plain", model.body[0]), ("grouped", model.body[3])):
             kept = dtypes[precision, name] = set()
             layer.register_forward_hook(lambda _, given, made, kept=kept: kept.add(made.dtype))
-        result = fit(model, digits, Recipe(samples=12000, batch_size=64, lr=0.2, precision=precision), method=Watched())
+        result = fit(
+            model, digits, Recipe(samples=12000, batch_size=64, lr=0.2, precision=precision), knowledge=Watched()
+        )
         assert result.curve[-1].validation_accuracy > 0.85
         assert {v.dtype for v in model.state_dict().values()} <= {torch.float32, torch.int64}
         assert "forward" not in vars(model.body[3]), "the model is as it was"
@@ -201,7 +203,7 @@ def test_teacher_outputs_belong_to_the_pixels(digits: Digits) -> None:
 
     views = Recorded(digits.views.inputs)
     teacher = PixelTeacher(digits.views, [])
-    fit(net(), replace(digits, views=views), SHORT, teacher=teacher, method=KD())
+    fit(net(), replace(digits, views=views), SHORT, teacher=teacher, knowledge=KD())
     assert seen == teacher.asked
     assert len(seen) == round(4000 / 64)
     per_epoch = 1000 // 64
@@ -214,7 +216,7 @@ def test_teacher_outputs_belong_to_the_pixels(digits: Digits) -> None:
 def test_a_teacher_changes_what_is_learned(digits: Digits) -> None:
     plain, taught = net(), net()
     fit(plain, digits, SHORT)
-    fit(taught, digits, SHORT, teacher=PixelTeacher(digits.views, []), method=KD())
+    fit(taught, digits, SHORT, teacher=PixelTeacher(digits.views, []), knowledge=KD())
     assert weights(plain) != weights(taught)
 
 
@@ -393,12 +395,12 @@ def test_every_batch_is_paced(digits: Digits) -> None:
 def test_a_training_that_goes_on_sees_what_the_one_before_it_did_not(digits: Digits) -> None:
     recipe, model = Recipe(samples=320, batch_size=64), net()
     first, second = PixelTeacher(digits.views, []), PixelTeacher(digits.views, [])
-    fit(model, digits, recipe, teacher=first, method=KD())
-    fit(model, digits, recipe, teacher=second, method=KD(), seen=320)
+    fit(model, digits, recipe, teacher=first, knowledge=KD())
+    fit(model, digits, recipe, teacher=second, knowledge=KD(), seen=320)
     seen = [np.frombuffer(at, np.int64) for at, _ in first.asked + second.asked]
     assert len(np.unique(np.concatenate(seen))) == 640, "ten batches of one epoch"
     third = PixelTeacher(digits.views, [])
-    fit(model, digits, recipe, teacher=third, method=KD(), seen=15 * 64)
+    fit(model, digits, recipe, teacher=third, knowledge=KD(), seen=15 * 64)
     assert {view for _, view in third.asked} == {1 % digits.views.count}, "the next epoch is another view"
 
 
@@ -437,14 +439,14 @@ def test_tables_read_only_memory_and_to_input(digits: Digits) -> None:
 
 def test_method_without_its_teacher_is_refused(digits: Digits) -> None:
     with pytest.raises(ConfigError, match="KD must have a teacher"):
-        fit(net(), digits, SHORT, method=KD())
+        fit(net(), digits, SHORT, knowledge=KD())
 
 
 def test_method_with_unknown_taps_is_refused(digits: Digits) -> None:
     method = KD()
-    method.needs = frozenset({"logits", "features"})
+    method.teacher = frozenset({"logits", "features"})
     with pytest.raises(ConfigError, match="features"):
-        fit(net(), digits, SHORT, method=method, teacher=PixelTeacher(digits.views, []))
+        fit(net(), digits, SHORT, knowledge=method, teacher=PixelTeacher(digits.views, []))
 
 
 @pytest.mark.parametrize(

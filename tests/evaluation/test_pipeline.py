@@ -27,8 +27,9 @@ from autokd.data.dataset_store import open_dataset
 from autokd.deployment.inspect import inspect
 from autokd.deployment.receipt import check, read_receipt
 from autokd.errors import AutokdError, StudyError
-from autokd.evaluation import confirm, work
+from autokd.evaluation import confirm
 from autokd.evaluation import teacher as teaching
+from autokd.evaluation.stages import training
 from autokd.files import file_sha256
 from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RECORD_KEY
 from autokd.storage.ledger import record_of
@@ -108,7 +109,7 @@ class Watched(Silent):
         """Search with the calls counted that cost something."""
         counted: list[tuple[Any, str, str, Callable[..., int]]] = [
             (teaching, "fit", "teacher training", lambda *a: 1),
-            (work, "fit", "student training", lambda *a: 1),
+            (training, "fit", "student training", lambda *a: 1),
             (ModuleTeacher, "logits", "samples scored by the teacher", lambda teacher, inputs: len(inputs)),
         ]
         with pytest.MonkeyPatch.context() as patch:

@@ -14,24 +14,28 @@ import torch
 from torch import nn
 
 from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.plans import GAINS, INT8_GAIN, ORDER
 from autokd.compression.shrinking import shrink_to
 from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint
 from autokd.config.plan import make_plan
-from autokd.evaluation import parts as parts_module
-from autokd.evaluation import work
+from autokd.effort import BRIEF, FULL, QUICK, Effort
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.prepare import load_data
-from autokd.evaluation.screening import exported
-from autokd.evaluation.screening.int8_race import GAINS, INT8_GAIN, ORDER
+from autokd.evaluation.screening.exported import exported_costs
 from autokd.evaluation.screening.preflight import screen_one, set_up_untaught
-from autokd.evaluation.screening.screen import draw, screen, sketch_costs
-from autokd.evaluation.screening.verdict import MARGIN, known_limits, limited_profiles
+from autokd.evaluation.screening.screen import draw
+from autokd.evaluation.screening.sketching import sketch_costs
+from autokd.evaluation.screening.verdict import MARGIN, known_limits, limited_profiles, remembered
+from autokd.evaluation.stages import export, quantize
+from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.hardware.comparison import ROUNDS
 from autokd.protocols import InputSpec, LatencyResult
 from autokd.students import build as build_module
+from autokd.students.blueprint import Blueprint
 from autokd.trial import Candidate, Measurement, Outcome
 
 LATENCY = "latency_ms@cpu_1_thread"
@@ -70,21 +74,12 @@ class Script:
     spread: float = 0.005
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def measure(
-        self,
-        path: Path,
-        profile: str,
-        quick: bool = False,
-        brief: bool = False,
-        above_ms: float = 0.0,
-        rough: bool = False,
-        once: bool = False,
-    ) -> LatencyResult:
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult:
         onnx.checker.check_model(onnx.load(path))
-        kind = "brief" if brief else "quick" if quick else "full"
+        kind = "brief" if effort.brief else "quick" if effort == QUICK else "full"
         self.calls.append((path.stem, profile, kind))
         value = self.times.get(f"{path.stem}@{profile}", self.times.get(path.stem, self.times.get("*", 1.0)))
-        return LatencyResult(value, value, self.spread, 5, None if brief else 1_000_000, 1.0)
+        return LatencyResult(value, value, self.spread, 5, None if effort.brief else 1_000_000, 1.0)
 
     def close(self) -> None:
         return None
@@ -129,6 +124,36 @@ def real(tmp_path: Path) -> Iterator[Parts]:
         yield parts
 
 
+def screen(
+    parts: Parts,
+    folder: Path,
+    shape: dict[str, Any],
+    bits: int,
+    limits: tuple[Constraint, ...] = (),
+    profiles: tuple[Any, ...] | None = None,
+    pruning: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """The stage's work."""
+    wanted = parts.plan.profiles if profiles is None else profiles
+    cutting, known = Cutting.of(pruning or {}), remembered(parts.plan, False)
+    stage = Screen(parts.blueprint(shape), cutting, bits, parts.dataset, wanted, parts.clock, limits, known)
+    return stage.work(folder, parts.tools(), None)
+
+
+def costs_of(
+    parts: Parts,
+    student: Any,
+    pruning: dict[str, float] | None = None,
+    bits: int = 32,
+    timed: bool = True,
+    quick: bool = False,
+) -> dict[str, Measurement]:
+    """Of a shape or a module, as it is chosen among variants."""
+    made = student if isinstance(student, nn.Module) else parts.blueprint(student)
+    family, profiles = parts.plan.space.family, parts.plan.profiles if timed else ()
+    return sketch_costs(parts.bench, family, made, Cutting.of(pruning or {}).ratios, bits, profiles, quick)
+
+
 def screened(
     parts: Parts, limits: list[str], bits: int = 32, folder: Path | None = None, **pruning: float
 ) -> dict[str, Measurement]:
@@ -136,7 +161,7 @@ def screened(
     found = [Constraint.parse(text).resolve([p.name for p in parts.plan.profiles]) for text in limits]
     plan = replace(parts.plan, constraints=tuple(found))
     folder = folder or parts.home
-    value = screen(folder, parts, SHAPE, pruning, bits, known_limits(plan), limited_profiles(plan))
+    value = screen(parts, folder, SHAPE, bits, tuple(known_limits(plan)), tuple(limited_profiles(plan)), pruning)
     assert not list(folder.glob("*.onnx"))
     assert value["how"] == "sketch"
     return {m.name: m for m in (Measurement(**raw) for raw in value["measurements"])}
@@ -296,7 +321,7 @@ def test_plans_too_near_to_tell_roughly_are_timed_in_turns(scripted: Any) -> Non
 
 def test_an_open_size_is_that_of_the_fastest_plan(scripted: Any) -> None:
     parts, _ = scripted({"*": 3.0, "linear": 1.0})
-    drawn = draw(parts, parts.outline("mobilenet", SHAPE), {})
+    drawn = draw(parts.bench, "mobilenet", parts.blueprint(SHAPE).outline, {})
     sizes = {plan: len(content) for plan, content in Int8Sketches(drawn.model, drawn.types).items()}
     limit = (sizes["all"] + sizes["linear"]) // 2  # the classifier alone saves less
     found = screened(parts, [f"size_bytes <= {limit}"], bits=8)
@@ -311,28 +336,32 @@ def test_an_open_size_is_that_of_the_fastest_plan(scripted: Any) -> None:
 def test_a_sketch_costs_what_the_exported_file_costs(real: Parts, tmp_path: Path) -> None:
     """Sizes to the byte where the weights are made up too; the latency as far as a busy machine lets see."""
     pruning = {"prune_1": 0.5}
-    first = exported.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
+
+    def export() -> list[Measurement]:
+        student = real.blueprint(SHAPE).build()
+        return exported_costs(tmp_path, real.bench, "mobilenet", student, {"1": 0.5}, 32, real.plan.profiles)
+
+    first = export()
     long_way = {m.name: m for m in first}
-    found = sketch_costs(real, SHAPE, pruning, quick=True)
+    found = costs_of(real, SHAPE, pruning, quick=True)
     assert found[LATENCY].extra["timing"] == "quick"
     assert found["macs"].value == long_way["macs"].value
     ratios = []
     for _ in range(7):
-        sketched = sketch_costs(real, SHAPE, pruning, quick=True)[LATENCY].value
-        again = exported.exported_costs(tmp_path, real, real.build("mobilenet", SHAPE), pruning, 32, real.plan.profiles)
-        ratios.append(sketched / {m.name: m for m in again}[LATENCY].value)
+        sketched = costs_of(real, SHAPE, pruning, quick=True)[LATENCY].value
+        ratios.append(sketched / {m.name: m for m in export()}[LATENCY].value)
     assert 0.85 < sorted(ratios)[3] < 1.15, ratios
 
 
 def test_a_restored_student_says_its_own_widths(real: Parts) -> None:
-    student = real.build("mobilenet", SHAPE)
-    work._cut(student, real, {"prune_1": 0.5, "prune_2": 0.25}, trained=False)
-    restored = real.build("mobilenet", SHAPE)
+    student = real.blueprint(SHAPE).build()
+    Cutting({"1": 0.5, "2": 0.25}).cut(student, real.dataset)
+    restored = real.blueprint(SHAPE).build()
     shrink_to(restored, {k: v.clone() for k, v in student.state_dict().items()})
-    by_ratio = sketch_costs(real, SHAPE, {"prune_1": 0.5, "prune_2": 0.25}, profiles=[])
-    by_module = sketch_costs(real, restored, profiles=[])
+    by_ratio = costs_of(real, SHAPE, {"prune_1": 0.5, "prune_2": 0.25}, timed=False)
+    by_module = costs_of(real, restored, timed=False)
     assert by_ratio == by_module
-    further = sketch_costs(real, restored, {"prune_2": 0.5}, profiles=[])
+    further = costs_of(real, restored, {"prune_2": 0.5}, timed=False)
     assert further["macs"].value < by_module["macs"].value
     assert by_module["params"].value == sum(p.numel() for p in exported_parameters(restored))
 
@@ -347,8 +376,8 @@ def exported_parameters(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def test_variants_of_int8_are_the_fastest_plan(real: Parts) -> None:
-    found = sketch_costs(real, SHAPE, bits=8)
-    assert found["size_bytes"].value < sketch_costs(real, SHAPE, profiles=[])["size_bytes"].value
+    found = costs_of(real, SHAPE, bits=8)
+    assert found["size_bytes"].value < costs_of(real, SHAPE, timed=False)["size_bytes"].value
     assert found[LATENCY].extra["plan"] in ORDER
     assert found[LATENCY].extra["timing"] == "brief"
 
@@ -358,12 +387,12 @@ def test_what_cannot_be_sketched_is_exported(tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     space = {"family": "test_screening:sine", "parameters": SPACE["parameters"]}
     with closing(open_parts(tmp_path, space=space)) as parts:
-        value = screen(tmp_path, parts, {}, {}, bits)
+        value = screen(parts, tmp_path, {}, bits)
         found = {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
         assert value["how"].startswith("export: no entry for sin")
         assert found["params"] == 16 * 9 + 16 + 170
         assert found[LATENCY] > 0
-        assert sketch_costs(parts, {}, bits=bits)["macs"].value == found["macs"]
+        assert costs_of(parts, {}, bits=bits)["macs"].value == found["macs"]
 
 
 def test_a_refused_candidate_is_never_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,14 +403,14 @@ def test_a_refused_candidate_is_never_built(tmp_path: Path, monkeypatch: pytest.
 
     limits = ["latency_ms <= 0.0001", "params <= 100000"]
     with closing(open_parts(tmp_path, constraints=limits)) as parts:
-        parts.meter.measure(first_file(parts, tmp_path), "cpu_1_thread", brief=True)  # starts the worker
-        for owner, name in ((parts_module, "build_module"), (work, "export_file"), (work, "quantize_file")):
+        parts.meter.measure(first_file(parts, tmp_path), "cpu_1_thread", BRIEF)  # starts the worker
+        for owner, name in ((Blueprint, "build"), (export, "export_file"), (quantize, "quantize_file")):
             monkeypatch.setattr(owner, name, never)
         measure, timings = parts.meter.measure, list[bool]()
 
-        def counted(file: Path, profile: str, brief: bool = False, **more: Any) -> LatencyResult:
-            timings.append(brief)
-            return replace(measure(file, profile, brief=brief, **more), spread=0.0)  # else luck says what is clear
+        def counted(file: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult:
+            timings.append(effort.brief)
+            return replace(measure(file, profile, effort, above_ms), spread=0.0)  # else luck says what is clear
 
         monkeypatch.setattr(parts.meter, "measure", counted)
         for number, (width, bits) in enumerate([(8, 32), (16, 32), (512, 32), (8, 8), (16, 8), (512, 8)]):
@@ -397,7 +426,7 @@ def test_a_refused_candidate_is_never_built(tmp_path: Path, monkeypatch: pytest.
 
 def first_file(parts: Parts, folder: Path) -> Path:
     file = folder / "first.onnx"
-    file.write_bytes(draw(parts, parts.outline("mobilenet", SHAPE), {}).data)
+    file.write_bytes(draw(parts.bench, "mobilenet", parts.blueprint(SHAPE).outline, {}).data)
     return file
 
 
@@ -410,4 +439,4 @@ def test_an_outline_that_cannot_be_is_built(real: Parts, monkeypatch: pytest.Mon
             self.scale = float(self.weight.detach().abs().max())
 
     monkeypatch.setattr(build_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
-    assert real.outline("mobilenet", {}).model.weight.device.type == "cpu"
+    assert real.blueprint({}).outline.model.weight.device.type == "cpu"

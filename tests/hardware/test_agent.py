@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import ast
 import json
+import platform
 import shutil
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from autokd.hardware.agent.machine import cpu_model, device_id
 from autokd.hardware.local import AGENT
 
 ALONE = """
@@ -40,6 +44,31 @@ def test_it_imports_nothing_but_numpy_and_onnxruntime() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).split(".")[0])
     assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"}
+
+
+def test_its_syntax_is_that_of_python_3_9() -> None:
+    for file in AGENT.glob("*.py"):
+        ast.parse(file.read_text(), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_it_starts_as_a_folder_and_as_one_file(copied: Path, make_onnx, form: str, tmp_path: Path) -> None:
+    if form == "zip":
+        zipapp.create_archive(copied, tmp_path / "agent.pyz")
+        shutil.rmtree(copied)
+    agent = copied if form == "folder" else tmp_path / "agent.pyz"
+    done = run(agent, make_onnx(), *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["count"] >= 30
+    greeting = json.loads(run(agent).stdout)
+    assert greeting["id"] == device_id() and greeting["host"] == platform.node() and greeting["cores"] >= 1
+    assert greeting["cpu"] == cpu_model() and greeting["onnxruntime"] == onnxruntime.__version__
+
+
+def test_none_of_its_modules_hides_a_standard_one() -> None:
+    """Until it is a package its folder comes first in ``sys.path``."""
+    names = {file.stem for file in AGENT.glob("*.py")} - {"__main__"}
+    assert len(names) >= 4 and not names & sys.stdlib_module_names
 
 
 def test_by_hand(copied: Path, make_onnx) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from autokd.effort import BRIEF, ONCE, ROUGH
 from autokd.hardware import meter as latency
 from autokd.hardware.clock import LIMIT, HostClock
+from autokd.hardware.device import DeviceFacts
 from autokd.hardware.meter import LatencyMeter
+
+HERE = DeviceFacts("here")
 
 
 def never() -> float:
@@ -17,14 +21,14 @@ def never() -> float:
 
 
 def test_a_slow_minute_is_corrected_to_the_usual_clock() -> None:
-    clock = HostClock()
+    clock = HostClock(HERE)
     assert clock.factor(10.0, lambda: 10.0) == 1.0
     assert clock.factor(10.2, never) == pytest.approx(10.0 / 10.2)
     assert clock.factor(9.9, never) == pytest.approx(10.0 / 9.9)
 
 
 def test_more_than_a_clock_rate_can_explain_is_left_as_it_was_timed() -> None:
-    clock = HostClock()
+    clock = HostClock(HERE)
     clock.factor(10.0, lambda: 10.0)
     assert clock.factor(10.0 / (1 + LIMIT) + 0.01, never) is not None
     assert clock.factor(10.0 / (1 + LIMIT) - 0.01, never) is None
@@ -33,18 +37,18 @@ def test_more_than_a_clock_rate_can_explain_is_left_as_it_was_timed() -> None:
 
 def test_the_usual_beat_is_measured_once_a_host_and_shared(tmp_path: Path) -> None:
     folder = tmp_path / "clocks"
-    assert HostClock(folder).factor(10.0, lambda: 10.5) == pytest.approx(1.05)
-    assert HostClock(folder).factor(10.0, never) == pytest.approx(1.05)
+    assert HostClock(HERE, folder).factor(10.0, lambda: 10.5) == pytest.approx(1.05)
+    assert HostClock(HERE, folder).factor(10.0, never) == pytest.approx(1.05)
     (file,) = folder.iterdir()
     file.write_text("{broken")
-    assert HostClock(folder).factor(10.0, lambda: 10.1) == pytest.approx(1.01)  # a half-written file is no beat
+    assert HostClock(HERE, folder).factor(10.0, lambda: 10.1) == pytest.approx(1.01)  # a half-written file is no beat
 
 
 def test_two_that_calibrate_at_once_agree(tmp_path: Path) -> None:
-    second = HostClock(tmp_path)
+    second = HostClock(HERE, tmp_path)
 
     def slow() -> float:
-        HostClock(tmp_path).factor(10.0, lambda: 10.3)  # another process was faster
+        HostClock(HERE, tmp_path).factor(10.0, lambda: 10.3)  # another process was faster
         return 10.7
 
     assert second.factor(10.0, slow) == pytest.approx(1.03)
@@ -61,10 +65,10 @@ def feed(meter: LatencyMeter, beat_us: Callable[[int], float]) -> list[dict[str,
     """
     honest, seen = meter._ask, list[dict[str, Any]]()
 
-    def ask(profile: Any, request: Any) -> dict[str, Any]:
-        reply = honest(profile, request)
+    def ask(profile: Any, request: Any, file: Path | None = None) -> dict[str, Any]:
+        reply = honest(profile, request, file)
         assert reply["beat_us"] > 0
-        if "path" not in request:
+        if file is None:
             return reply | {"beat_us": USUAL_US}
         seen.append(reply | {"beat_us": beat_us(len(seen) + 1)})
         return seen[-1]
@@ -114,14 +118,14 @@ def test_only_a_case_that_is_not_clear_is_timed_again(
     path = make_onnx()
     with LatencyMeter([short], quiet) as meter:
         feed(meter, lambda count: USUAL_US)
-        took_ms = meter.measure(path, short.name, brief=True).p50_ms
+        took_ms = meter.measure(path, short.name, BRIEF).p50_ms
     with LatencyMeter([short], quiet) as meter:
         seen = feed(meter, slow_once)
         timed = meter._timed
         monkeypatch.setattr(
             meter, "_timed", lambda *asked: ({**timed(*asked)[0], "p50_ms": took_ms}, 0.5 if len(seen) == 1 else 1.0)
         )
-        meter.measure(path, short.name, brief=True, above_ms=of_the_time * took_ms)
+        meter.measure(path, short.name, BRIEF, above_ms=of_the_time * took_ms)
     assert len(seen) == timings
 
 
@@ -130,10 +134,10 @@ def test_a_brief_timing_is_repeated_before_anything_is_waited_for(short, quiet, 
     monkeypatch.setattr(latency.time, "sleep", waits.append)
     with LatencyMeter([short], quiet) as meter:
         feed(meter, slow_once)
-        meter.measure(make_onnx(), short.name, brief=True)
+        meter.measure(make_onnx(), short.name, BRIEF)
         assert waits == [0.0]
         feed(meter, slow)
-        meter.measure(make_onnx(), short.name, brief=True)
+        meter.measure(make_onnx(), short.name, BRIEF)
     assert waits == [0.0, 0.0, *latency.PAUSES_S]
 
 
@@ -141,9 +145,9 @@ def test_a_timing_that_is_one_of_several_is_not_made_again(short, quiet, make_on
     with LatencyMeter([short], quiet) as meter:
         seen = feed(meter, slow)
         for _ in range(latency.GIVEN_UP):
-            meter.measure(make_onnx(), short.name, brief=True, once=True)
+            meter.measure(make_onnx(), short.name, ONCE)
         assert len(seen) == latency.GIVEN_UP
-        meter.measure(make_onnx(), short.name, brief=True)  # and says nothing about the host
+        meter.measure(make_onnx(), short.name, BRIEF)  # and says nothing about the host
         assert len(seen) > latency.GIVEN_UP + 1
 
 
@@ -152,12 +156,12 @@ def test_a_timing_for_a_limit_is_rougher(short, quiet, make_onnx, monkeypatch) -
     with LatencyMeter([short], quiet) as meter:
         feed(meter, lambda count: USUAL_US)  # else a busy host would have some made again
         ask = meter._ask
-        monkeypatch.setattr(meter, "_ask", lambda profile, request: asked.append(request) or ask(profile, request))
+        monkeypatch.setattr(meter, "_ask", lambda profile, *more: asked.append(more[0]) or ask(profile, *more))
         for above_ms in (0.0, 1e-6):
-            meter.measure(make_onnx(), short.name, brief=True, rough=bool(above_ms))
-        meter.measure(make_onnx(), short.name, brief=True, above_ms=1e-6)
-        meter.measure(make_onnx(), short.name, brief=True, once=True)
-    timings = [request for request in asked if "path" in request]
+            meter.measure(make_onnx(), short.name, ROUGH if above_ms else BRIEF)
+        meter.measure(make_onnx(), short.name, BRIEF, above_ms=1e-6)
+        meter.measure(make_onnx(), short.name, ONCE)
+    timings = [request for request in asked if "beat_s" not in request]
     assert ["agree" in request for request in timings] == [False, True, False, True]
 
 

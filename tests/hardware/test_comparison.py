@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autokd.effort import FULL, Effort
 from autokd.hardware.comparison import ROUNDS, SCOUTS, compare
 from autokd.hardware.meter import LatencyMeter
 from autokd.protocols import LatencyResult
@@ -24,11 +25,9 @@ class Core:
         self.asked: list[str] = []
         self.once: list[bool] = []
 
-    def measure(
-        self, path: Path, profile: str, brief: bool = False, once: bool = False, **more: object
-    ) -> LatencyResult:
-        assert brief and not more
-        self.once.append(once)
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult:
+        assert effort.brief and not above_ms
+        self.once.append(not effort.again)
         slower = self.slower(len(self.asked))
         self.asked.append(path.name)
         factor = slower**-self.told

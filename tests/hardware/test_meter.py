@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from autokd.effort import BRIEF, QUICK
 from autokd.errors import ConfigError, HardwareError, StageFailure, UserError
-from autokd.hardware import local
 from autokd.hardware import meter as meter_module
+from autokd.hardware.local import LocalDevice
 from autokd.hardware.meter import LatencyMeter, ModelFileError, timing_cpu_s
 from autokd.hardware.profile import HardwareProfile
 from autokd.hardware.turnstile import Quiet
@@ -22,8 +23,14 @@ from autokd.hardware.turnstile import Quiet
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
+def pid_of(meter: LatencyMeter, profile: str = "cpu_1_thread") -> int | None:
+    """The child process that times on a profile."""
+    device = meter.device_of(profile)
+    return device.process.pid if isinstance(device, LocalDevice) else None
+
+
 def kill_worker(meter: LatencyMeter, profile: str, with_signal: int = 9) -> int:
-    pid = meter.worker_pid(profile)
+    pid = pid_of(meter, profile)
     assert pid is not None
     os.kill(pid, with_signal)
     return pid
@@ -41,9 +48,9 @@ def test_inputs_of_every_type(meter: LatencyMeter, make_onnx, kind: str, batch: 
 
 def test_the_worker_stays_warm_over_files(meter: LatencyMeter, make_onnx) -> None:
     meter.measure(make_onnx(name="one"), "cpu_1_thread")
-    pid = meter.worker_pid("cpu_1_thread")
+    pid = pid_of(meter)
     meter.measure(make_onnx(name="two"), "cpu_1_thread")
-    assert meter.worker_pid("cpu_1_thread") == pid
+    assert pid_of(meter) == pid
 
 
 def test_the_cpu_seconds_of_a_timing_are_counted(meter: LatencyMeter, make_onnx) -> None:
@@ -75,7 +82,7 @@ def test_quick_asks_for_less(short: HardwareProfile, quiet: Quiet, make_onnx) ->
     slow = replace(short, min_count=300, min_duration_s=0.001, max_duration_s=0.002, warmup=0)
     with LatencyMeter([slow], quiet) as meter:
         path = make_onnx(features=100_000)
-        assert meter.measure(path, slow.name).count >= 300 > meter.measure(path, slow.name, quick=True).count >= 100
+        assert meter.measure(path, slow.name).count >= 300 > meter.measure(path, slow.name, QUICK).count >= 100
 
 
 def test_brief_asks_for_a_little_and_no_memory(
@@ -86,7 +93,7 @@ def test_brief_asks_for_a_little_and_no_memory(
     with LatencyMeter([short, replace(patient, name="patient")], quiet) as meter:
         path = make_onnx()
         before = timing_cpu_s()
-        result = meter.measure(path, "patient", brief=True)
+        result = meter.measure(path, "patient", BRIEF)
         assert timing_cpu_s() - before < 0.5, "a whole one takes 2.0 s of calls"
         assert result.count >= 5
         assert result.peak_memory_bytes is None
@@ -125,12 +132,12 @@ def test_a_file_that_is_no_model_is_the_users_to_mend(
 
 def test_a_model_that_cannot_run_fails_the_stage_and_spares_the_worker(meter: LatencyMeter, make_onnx) -> None:
     meter.measure(make_onnx(), "cpu_1_thread")
-    pid = meter.worker_pid("cpu_1_thread")
+    pid = pid_of(meter)
     with pytest.raises(StageFailure, match="Teleport") as caught:
         meter.measure(make_onnx(op="Teleport"), "cpu_1_thread")
     assert (caught.value.stage, caught.value.cause) == ("measure", "error")
     meter.measure(make_onnx(), "cpu_1_thread")
-    assert meter.worker_pid("cpu_1_thread") == pid
+    assert pid_of(meter) == pid
 
 
 @posix
@@ -139,7 +146,7 @@ def test_a_killed_worker_is_replaced(meter: LatencyMeter, make_onnx) -> None:
     meter.measure(path, "cpu_1_thread")
     pid = kill_worker(meter, "cpu_1_thread")
     assert meter.measure(path, "cpu_1_thread").count >= 30
-    assert meter.worker_pid("cpu_1_thread") != pid
+    assert pid_of(meter) != pid
 
 
 @posix
@@ -148,15 +155,15 @@ def test_a_worker_killed_while_timing_is_tried_once_more(
     short: HardwareProfile, quiet: Quiet, make_onnx, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
     profile = replace(short, min_duration_s=2.0, max_duration_s=2.0)
-    path, honest, killed = make_onnx(), local._Worker.ask, list[int]()
+    path, honest, killed = make_onnx(), LocalDevice.ask, list[int]()
 
-    def ask(worker: local._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
-        if "path" in request and len(killed) < deaths:
-            killed.append(worker.process.pid)
-            threading.Timer(0.3, os.kill, (worker.process.pid, signal.SIGKILL)).start()  # it times for 2 s
-        return honest(worker, request, timeout_s)
+    def ask(device: LocalDevice, request: Any, file: Path | None, timeout_s: float) -> dict[str, Any]:
+        if file and len(killed) < deaths:
+            killed.append(device.process.pid)
+            threading.Timer(0.3, os.kill, (device.process.pid, signal.SIGKILL)).start()  # it times for 2 s
+        return honest(device, request, file, timeout_s)
 
-    monkeypatch.setattr(local._Worker, "ask", ask)
+    monkeypatch.setattr(LocalDevice, "ask", ask)
     with LatencyMeter([profile], quiet) as meter:
         if deaths == 1:
             assert meter.measure(path, profile.name).count > 100
@@ -174,7 +181,7 @@ def test_a_stopped_worker_times_out_and_is_replaced(short: HardwareProfile, quie
         meter.measure(path, "cpu_1_thread")
         pid = kill_worker(meter, "cpu_1_thread", signal.SIGSTOP)
         assert meter.measure(path, "cpu_1_thread").count >= 30
-        assert meter.worker_pid("cpu_1_thread") != pid
+        assert pid_of(meter) != pid
 
 
 def test_a_file_that_takes_too_long_twice_is_a_timeout(short: HardwareProfile, quiet: Quiet, make_onnx) -> None:
@@ -182,7 +189,7 @@ def test_a_file_that_takes_too_long_twice_is_a_timeout(short: HardwareProfile, q
         with pytest.raises(StageFailure, match=r"within 0\.4 s") as caught:
             meter.measure(make_onnx(), "cpu_1_thread")
         assert caught.value.cause == "timeout"
-        assert meter.worker_pid("cpu_1_thread") is None
+        assert pid_of(meter) is None
     assert quiet_is_free(quiet)
 
 
@@ -213,7 +220,7 @@ def test_a_closed_meter_leaves_no_process_and_may_be_used_again(
     path = make_onnx()
     with LatencyMeter([short], quiet) as meter:
         meter.measure(path, "cpu_1_thread")
-        process = meter._workers["cpu_1_thread"].process
+        process = meter.device_of("cpu_1_thread").process
         meter.close()
         assert process.poll() is not None
         assert meter.measure(path, "cpu_1_thread").count >= 30
@@ -222,12 +229,13 @@ def test_a_closed_meter_leaves_no_process_and_may_be_used_again(
 DRIVER = """
 import sys, time
 from pathlib import Path
+from autokd.hardware.local import LocalDevice
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import load_profile
 from autokd.hardware.turnstile import Quiet
 meter = LatencyMeter([load_profile("cpu_1_thread")], Quiet(Path(sys.argv[2])))
 meter.measure(Path(sys.argv[1]), "cpu_1_thread")
-print(meter.worker_pid("cpu_1_thread"), flush=True)
+print(meter.device_of("cpu_1_thread").process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -278,15 +286,15 @@ print(*(n for batch in batches for n in batch))
 def test_a_training_stands_still_while_a_file_is_timed(
     short: HardwareProfile, quiet: Quiet, make_onnx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, timings = local._Worker.ask, list[tuple[int, int]]()
+    honest, timings = LocalDevice.ask, list[tuple[int, int]]()
 
-    def ask(worker: local._Worker, request: Any, timeout_s: float) -> dict[str, Any]:
+    def ask(device: LocalDevice, request: Any, file: Path | None, timeout_s: float) -> dict[str, Any]:
         begun = time.monotonic_ns()
-        reply = honest(worker, request, timeout_s)
+        reply = honest(device, request, file, timeout_s)
         timings.append((begun, time.monotonic_ns()))
         return reply
 
-    monkeypatch.setattr(local._Worker, "ask", ask)
+    monkeypatch.setattr(LocalDevice, "ask", ask)
     stop = tmp_path / "stop"
     command = [sys.executable, "-c", TRAINING, str(quiet.folder), str(stop)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autokd.errors import StorageError
+from autokd.hardware import turnstile
 from autokd.hardware.turnstile import Quiet
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="batches are not paused on Windows")
@@ -193,3 +194,38 @@ def test_a_strangers_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(StorageError, match="belongs to user"):
         Quiet(tmp_path)
+
+
+# --------------------------------------------------------------------------------- where there is no fcntl: Windows
+
+
+@pytest.fixture
+def no_fcntl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turnstile, "fcntl", None)
+
+
+def test_without_fcntl_timings_exclude_each_other_and_batches_go_on(tmp_path: Path, no_fcntl: None) -> None:
+    waits: list[bool] = []
+    with Quiet(tmp_path).measuring():
+        with Quiet(tmp_path).measuring(), Quiet(tmp_path).working():
+            pass
+        assert finishes(enter(Quiet(tmp_path), "working"))
+        waiting = in_thread(enter(Quiet(tmp_path, waits.append), "measuring"))
+        waiting.join(0.3)
+        assert waiting.is_alive() and waits == [True]
+    waiting.join(30.0)
+    assert not waiting.is_alive() and waits == [True, False]
+    assert not list(tmp_path.glob("gate*")), "this is the other way"
+
+
+def test_without_fcntl_an_error_releases(tmp_path: Path, no_fcntl: None) -> None:
+    quiet = Quiet(tmp_path)
+    with pytest.raises(RuntimeError), quiet.measuring():
+        raise RuntimeError
+    assert finishes(enter(quiet, "measuring"))
+
+
+def test_the_module_loads_without_fcntl() -> None:
+    code = "import sys; sys.modules['fcntl'] = None; from autokd.hardware.turnstile import fcntl; print(fcntl)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "None", done.stderr

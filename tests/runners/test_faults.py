@@ -178,7 +178,7 @@ def test_full_disk_stops_the_study_and_resume_goes_on(
 
     study_in(tmp_path, budget__trials=2)
     with monkeypatch.context() as patched:
-        patched.setattr("autokd.evaluation.work.save_file", full)
+        patched.setattr("autokd.evaluation.stages.training.save_file", full)
         ran = run_cli("search", "study.yaml", cwd=tmp_path)
     assert ran.code == 2
     [message] = ran.errors

@@ -15,7 +15,7 @@ from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.config.study_file import EDITABLE, BudgetConfig
-from autokd.config.until import Until, span_words
+from autokd.config.until import Until
 from autokd.errors import ConfigError
 from autokd.storage.attributes import REFERENCE_KEY
 from autokd.strategies import driver as driver_module
@@ -84,15 +84,6 @@ def test_it_may_change_later() -> None:
     assert type(plan).from_json(plan.to_json()).config.budget.stop == Until(0.01)
     with pytest.raises(ConfigError, match=r"must raise a number, but got 'gain < 1%'"):
         plan.with_overrides(["budget.until=+5"])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(600, "10 minutes"), (60, "1 minute"), (3600, "1 hour"), (5400, "1.5 hours"), (90, "1.5 minutes"), (1, "1 second"),
-     (100, "100 seconds"), (86400, "24 hours")],
-)  # fmt: skip
-def test_a_window_in_words(seconds: float, text: str) -> None:
-    assert span_words(seconds) == text
 
 
 # ------------------------------------------------------------------------------------------------- the driver

@@ -20,7 +20,8 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.prepare import load_data
 from autokd.evaluation.screening import free_facts, preflight
 from autokd.evaluation.screening.free_facts import FACTS, interpolated_facts
-from autokd.evaluation.screening.screen import sketch_costs
+from autokd.evaluation.screening.sketching import sketch_costs
+from autokd.evaluation.stages.prune import Cutting
 from autokd.samplers import FrontierSampler
 from autokd.samplers.declared import Declared
 from autokd.storage.attributes import RECORD_KEY, REFERENCE_KEY
@@ -70,7 +71,8 @@ def test_facts_are_those_of_the_screened_candidate(home: Path) -> None:
     for params in drawn(parts.plan, 4):
         whole = {**space.fixed, **params}
         shape, pruning = space.of_stage(Stage.BUILD, whole), space.of_stage(Stage.PRUNE, whole)
-        costs = sketch_costs(parts, shape, pruning, profiles=[])
+        ratios = Cutting.of(pruning).ratios
+        costs = sketch_costs(parts.bench, space.family, parts.blueprint(shape), ratios, 32, [])
         assert np.exp(facts(params)[:3]) == pytest.approx([costs[name].value for name in FACTS[:3]])
 
 

@@ -316,7 +316,7 @@ def test_a_variant_tells_what_it_cuts() -> None:
 
 
 def test_pixels_count_more_than_channels_that_look_as_harmful() -> None:
-    narrower = Narrower(SimpleNamespace(), plan().objectives[1])  # type: ignore[arg-type]
+    narrower = Narrower(SimpleNamespace(), SimpleNamespace(), [], plan().objectives[1])  # type: ignore[arg-type]
     net = nn.Identity()
     now = Narrowed(net, {}, 0.02, Variant("", {}, {}), loss=0.3)
     channels = Narrowed(net, {}, 0.016, Variant("prune_1 0.5", {"1": 0.5}, {}), loss=0.5)
@@ -330,12 +330,12 @@ def test_a_cut_saves_what_the_file_that_ships_saves(
 ) -> None:
     asked = []
 
-    def sketch_costs(parts: Any, student: Any, cuts: Any, bits: int = 32, profiles: Any = None, only: str = "") -> Any:
+    def sketch_costs(bench: Any, family: str, student: Any, cuts: Any, bits: int, profiles: Any, only: str = "") -> Any:
         asked.append((bits, only))
         return {LATENCY: Measurement("latency_ms", 0.020 if bits == 32 else 0.012, "ms", "cpu_1_thread")}
 
     monkeypatch.setattr(narrow, "sketch_costs", sketch_costs)
-    narrower = Narrower(SimpleNamespace(), plan().objectives[1], plan_name)  # type: ignore[arg-type]
+    narrower = Narrower(SimpleNamespace(), SimpleNamespace(family=""), [], plan().objectives[1], plan_name)  # type: ignore[arg-type]
     assert narrower.measure(nn.Identity(), Variant("prune_1 0.5", {"1": 0.5}, {})) == expected
     assert asked == [(32, ""), *([(8, plan_name)] if plan_name else [])]
 
@@ -416,8 +416,8 @@ def test_a_block_that_falls_away_leaves_the_others_weights(walked: autokd.Study)
     parts = Parts.open(walked.home)
     try:
         shape = {"stem_width": 8, "stages": 2, "width_1": 8, "width_2": 16, "depth_1": 2, "depth_2": 2}
-        large = parts.build("mobilenet", shape)
-        small = inherit(parts, {**shape, "depth_2": 1}, large.state_dict())
+        large = parts.blueprint(shape).build()
+        small = inherit(parts.blueprint({**shape, "depth_2": 1}), large.state_dict())
         kept = small.state_dict()
         assert kept and all(torch.equal(v, large.state_dict()[k]) for k, v in kept.items())
         assert len(kept) < len(large.state_dict())

@@ -67,17 +67,21 @@ def fill(teacher: Linear, views: Shifted, folder: Path, count: int = 2, **more: 
     return TeacherBank.fill(teacher, views, folder, count=count, **more)
 
 
+def said(bank: TeacherOutputs, positions: np.ndarray, view: int) -> np.ndarray:
+    return bank.taps(positions, view, frozenset({"logits"}))["logits"]
+
+
 def test_outputs_are_those_of_the_same_pixels(views: Shifted, tmp_path: Path) -> None:
     fill(Linear(), views, tmp_path / "bank", 3)
     bank = TeacherBank.open(tmp_path / "bank")
     outputs: TeacherOutputs = bank
     positions = np.array([1299, 0, 700, 0])
     for view in range(3):
-        found = outputs.logits(positions, view)
+        found = said(outputs, positions, view)
         assert found.shape == (4, 10) and found.dtype == np.float32
         np.testing.assert_allclose(found, Linear().logits(views.batch(positions, view)), rtol=2e-3, atol=0.1)
-    assert not np.allclose(outputs.logits(positions, 0), outputs.logits(positions, 1))
-    stored = np.load(tmp_path / "bank" / "view-0000.npy", mmap_mode="r", allow_pickle=False)
+    assert not np.allclose(said(outputs, positions, 0), said(outputs, positions, 1))
+    stored = np.load(tmp_path / "bank" / "logits" / "view-0000.npy", mmap_mode="r", allow_pickle=False)
     assert stored.dtype == np.float16 and stored.shape == (1300, 10)
 
 
@@ -121,10 +125,10 @@ def test_kill_keeps_finished_views_only(views: Shifted, tmp_path: Path) -> None:
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert [f.name for f in sorted(tmp_path.glob("view-*.npy"))] == ["view-0000.npy"]
-    assert list(tmp_path.glob("*.part"))
+    assert [f.name for f in sorted(tmp_path.glob("logits/view-*.npy"))] == ["view-0000.npy"]
+    assert list(tmp_path.rglob("*.part"))
     with pytest.raises(StorageError, match="must hold"):
-        TeacherBank.open(tmp_path).logits(np.arange(2), 1)
+        said(TeacherBank.open(tmp_path), np.arange(2), 1)
     again = Linear()
     bank = fill(again, views, tmp_path, 3)
     assert again.asked == 1 + 2 * 1300
@@ -132,18 +136,18 @@ def test_kill_keeps_finished_views_only(views: Shifted, tmp_path: Path) -> None:
     everything = np.arange(1300)
     for view in range(3):
         np.testing.assert_allclose(
-            bank.logits(everything, view), Linear().logits(views.batch(everything, view)), rtol=2e-3, atol=0.1
+            said(bank, everything, view), Linear().logits(views.batch(everything, view)), rtol=2e-3, atol=0.1
         )
 
 
 def test_numbers_beyond_fp16_are_kept_in_fp32(views: Shifted, tmp_path: Path) -> None:
     teacher = Linear(scale=1e3)
     bank = fill(teacher, views, tmp_path, 1)
-    assert np.load(tmp_path / "view-0000.npy", mmap_mode="r").dtype == np.float32
+    assert np.load(tmp_path / "logits" / "view-0000.npy", mmap_mode="r").dtype == np.float32
     everything = np.arange(1300)
     want = teacher.logits(views.batch(everything, 0))
     assert np.abs(want).max() > 65504
-    np.testing.assert_allclose(bank.logits(everything, 0), want, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(said(bank, everything, 0), want, rtol=1e-5, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,7 @@ def test_full_disk_is_one_clear_error(views: Shifted, tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         fill(Linear(), views, tmp_path, 2)
-    assert not list(tmp_path.glob("*.part")) and not (tmp_path / "view-0001.npy").exists()
+    assert not list(tmp_path.rglob("*.part")) and not (tmp_path / "logits" / "view-0001.npy").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
@@ -242,10 +246,10 @@ def test_clean_outputs_are_cached_by_name(views: Shifted, digits: Any, tmp_path:
 
 def test_a_bank_travels_to_a_worker(views: Shifted, tmp_path: Path) -> None:
     bank = fill(Linear(), views, tmp_path, 1)
-    here = bank.logits(np.arange(5), 0)
+    here = said(bank, np.arange(5), 0)
     message = pickle.dumps(bank)
     assert len(message) < 1000
-    np.testing.assert_array_equal(pickle.loads(message).logits(np.arange(5), 0), here)  # noqa: S301
+    np.testing.assert_array_equal(said(pickle.loads(message), np.arange(5), 0), here)  # noqa: S301
 
 
 def _fill_slowly(folder: Path, inputs: np.ndarray, barrier: Any, asked: Any) -> None:
@@ -266,3 +270,55 @@ def test_two_processes_fill_one_bank_once(views: Shifted, tmp_path: Path) -> Non
         process.join(60)
     assert [p.exitcode for p in processes] == [0, 0]
     assert asked.value == 2 * 1300 + 2
+
+
+@dataclass
+class Telling(Linear):
+    """A teacher that has more to say than logits."""
+
+    def taps(self, inputs: np.ndarray, names: frozenset[str]) -> dict[str, np.ndarray]:
+        found = {"body.2/relu": inputs.astype(np.float32)[:, :, ::2, ::2]}
+        return found | ({"logits": self.logits(inputs)} if "logits" in names else {})
+
+
+def test_a_new_tap_adds_files_to_the_bank_that_is_there(views: Shifted, tmp_path: Path) -> None:
+    fill(Telling(), views, tmp_path)
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.glob("logits/*.npy")}
+    teacher = Telling()
+    bank = fill(teacher, views, tmp_path, taps=frozenset({"logits", "body.2/relu"}))
+    assert {f: f.stat().st_mtime_ns for f in tmp_path.glob("logits/*.npy")} == before
+    assert teacher.asked == 1, "its logits were there: one sample, for the shapes"
+    assert TeacherBank.open(tmp_path).names == {"logits", "body.2/relu"} and bank.views == 2
+    positions = np.array([7, 1299])
+    found = bank.taps(positions, 1, frozenset({"body.2/relu"}))
+    assert list(found) == ["body.2/relu"]
+    np.testing.assert_array_equal(found["body.2/relu"], views.batch(positions, 1)[:, :, ::2, ::2])
+
+
+def test_a_teacher_of_logits_alone_is_not_asked_for_more(views: Shifted, tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="embedding"):
+        fill(Linear(), views, tmp_path, taps=frozenset({"embedding"}))
+
+
+def as_version_0_1_left_it(folder: Path) -> None:
+    for file in (folder / "logits").glob("*.npy"):
+        file.replace(folder / file.name)
+    (folder / "logits").rmdir()
+
+
+def test_a_bank_of_version_0_1_is_read(views: Shifted, tmp_path: Path) -> None:
+    there = fill(Linear(), views, tmp_path).views
+    as_version_0_1_left_it(tmp_path)
+    bank = TeacherBank.open(tmp_path)
+    assert bank.views == there > 0 and bank.names == {"logits"}
+
+
+def test_a_bank_of_version_0_1_is_taken_over(views: Shifted, tmp_path: Path) -> None:
+    fill(Linear(), views, tmp_path)
+    as_version_0_1_left_it(tmp_path)
+    teacher = Linear()
+    bank = fill(teacher, views, tmp_path)
+    assert teacher.asked == 1, "one sample, for the number of classes"
+    np.testing.assert_allclose(
+        said(bank, np.arange(9), 1), Linear().logits(views.batch(np.arange(9), 1)), rtol=2e-3, atol=0.1
+    )

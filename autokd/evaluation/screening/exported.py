@@ -1,48 +1,57 @@
-"""What an untrained student costs, by the long way: exported, cut and quantized as it would ship."""
+"""What an untrained student costs, by the long way: exported, cut and quantized as it would ship, then timed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from autokd.compression.importance import L1
 from autokd.compression.quantization import quantize as quantize_file
+from autokd.effort import QUICK
 from autokd.evaluation.costs import file_costs
-from autokd.evaluation.parts import Parts
-from autokd.evaluation.work import Params, _cut, _export, comparison, ratios
+from autokd.evaluation.screening.bench import Bench
+from autokd.evaluation.stages.export import to_onnx
+from autokd.evaluation.stages.prune import cut_channels
+from autokd.evaluation.stages.quantize import comparison
 from autokd.hardware.profile import HardwareProfile
 from autokd.trial import Measurement
 
 
 def exported_costs(
     folder: Path,
-    parts: Parts,
+    bench: Bench,
+    family: str,
     student: nn.Module,
-    pruning: Params,
+    ratios: Mapping[str, float],
     bits: int,
     profiles: Sequence[HardwareProfile],
 ) -> list[Measurement]:
-    """What an untrained student costs, by the long way: exported, cut and quantized as it would ship, then timed.
+    """Its costs as measurements.
 
     Args:
         folder: Where its files are for a while.
-        parts: The study's parts.
-        student: With real weights, not cut yet; cut in place.
-        pruning: The parameters of the prune stage.
+        bench: Data, clock and meter.
+        family: Its family's name.
+        student: With real weights, not cut yet; cut in place, by L1: which channels go does not change its shape.
+        ratios: Channels to cut by group.
         bits: 32 or 8.
         profiles: Where to time it.
     """
-    with parts.pace():
-        if any(ratios(pruning).values()):
-            _cut(student, parts, pruning, trained=False)
+    data = bench.data
+    with bench.pace():
+        if any(ratios.values()):
+            cut_channels(student, data, ratios, L1())
         file = folder / "untrained.onnx"
-        _export(student, parts, file)
+        to_onnx(student, data.spec, data.classes, family, file)
     if bits == 8:
         quantized = folder / "untrained.int8.onnx"
-        quantize_file(file, parts.calibration[:8], quantized, comparison(parts))
+        samples = np.asarray(data.inputs[data.splits.calibration[:8]])
+        quantize_file(file, samples, quantized, comparison(bench.meter, bench.clock))
         file = quantized
-    found = file_costs(file, profiles, parts.meter, quick=True)
+    found = file_costs(file, profiles, bench.meter, QUICK)
     for left_over in folder.glob("*.onnx"):
         left_over.unlink()  # only the numbers are wanted
     return found

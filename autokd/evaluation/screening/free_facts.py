@@ -10,6 +10,7 @@ import numpy as np
 
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.screening.screen import draw
+from autokd.evaluation.stages.prune import Cutting
 from autokd.samplers.declared import Declared
 from autokd.samplers.interpolated import Interpolated
 from autokd.trial import ParamValue, Stage
@@ -31,8 +32,8 @@ def log_facts(parts: Parts, params: Mapping[str, ParamValue]) -> np.ndarray:
     """
     space = parts.plan.space
     with parts.pace():
-        outline = parts.outline(space.family, space.of_stage(Stage.BUILD, params))
-        drawn = draw(parts, outline, space.of_stage(Stage.PRUNE, params))
+        outline = parts.blueprint(space.of_stage(Stage.BUILD, params)).outline
+        drawn = draw(parts.bench, space.family, outline, Cutting.of(space.of_stage(Stage.PRUNE, params)).ratios)
     counts = (drawn.params, drawn.macs, len(drawn.data), drawn.written, len(drawn.model.graph.node))
     return np.log(np.maximum(counts, 1))
 

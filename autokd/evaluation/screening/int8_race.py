@@ -12,24 +12,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from autokd.compression.int8_sketch import Int8Sketches
+from autokd.compression.plans import GAINS, INT8_GAIN, ORDER
 from autokd.compression.quantization import TIE
 from autokd.deployment.sketch import CannotSketch, Sketch
+from autokd.effort import ROUGHLY
 from autokd.evaluation.costs import static_costs
 from autokd.evaluation.screening.verdict import Verdict
 from autokd.hardware.comparison import compare
-from autokd.hardware.meter import ROUGH
 from autokd.hardware.profile import HardwareProfile
 from autokd.trial import Measurement
-
-INT8_GAIN = 6.0
-"""No int8 plan is so many times faster than float32: 3.2 is the most that ``benchmarks/engine_cost.py`` has seen, and what else
-runs on the core was never seen to double a time, which is not looked at twice (``autokd.hardware.meter.HOPELESS``)."""
-ORDER = ("all_but_stem", "linear", "no_add", "all", "no_depthwise")
-"""Plans by how often they win."""
-GAINS = (1.3, 1.2, 1.1, 1.05)
-"""No other plan is so many times faster than the fastest of float32 and a net's first plans in the order of ``ORDER``: one of them,
-two and so on. A refusal keeps a margin beside, so it allows for 1.44 behind the first. ``benchmarks/engine_cost.py`` prints the
-most that it sees: 1.34, of small convolutional nets on a CPU."""
 
 
 @dataclass
@@ -111,12 +102,12 @@ class Int8Race:
             if clear:
                 break
         found = {plan: m.value for plan, m in self.timings.items()}
-        near = [plan for plan, ms in found.items() if ms <= min(found.values()) * (1 + ROUGH)]
+        near = [plan for plan, ms in found.items() if ms <= min(found.values()) * (1 + ROUGHLY)]
         if (
             limited and not (clear or judge.whole) and len(near) > 1
         ):  # timed for the limits alone, too roughly to choose by
             files = [judge.folder / f"{plan}.onnx" for plan in near]
-            found = dict(zip(near, compare(judge.parts.meter, files, profile=self.clock.name), strict=True))
+            found = dict(zip(near, compare(judge.bench.meter, files, profile=self.clock.name), strict=True))
         most = min(found.values()) * TIE
         best = min((plan for plan, ms in found.items() if ms <= most), key=lambda p: len(self.file(p)))
         return best, self.timings[best]
@@ -128,7 +119,7 @@ class Int8Race:
 
     @contextlib.contextmanager
     def _quantizing(self) -> Iterator[None]:
-        with self.verdict.parts.pace():
+        with self.verdict.bench.pace():
             try:
                 yield
             except Exception as error:  # the quantizer raises whatever comes

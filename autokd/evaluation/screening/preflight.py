@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from autokd.config.objectives import Constraint
@@ -16,11 +17,14 @@ from autokd.config.plan import Plan
 from autokd.config.space import SearchSpace
 from autokd.data.dataset_store import save_dataset
 from autokd.errors import ConfigError, StageFailure, StudyError
-from autokd.evaluation import work
 from autokd.evaluation.parts import SETUP, Parts, Setup
 from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
-from autokd.evaluation.screening import screen as screening
+from autokd.evaluation.screening.verdict import remembered
+from autokd.evaluation.stages.build import Build
+from autokd.evaluation.stages.measure import by_name
+from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import write_json
 from autokd.protocols import Dataset
@@ -136,17 +140,13 @@ def probe(
 
 def screen_one(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> dict[str, float]:
     """All costs of one candidate, through the stage store."""
-    shape = plan.space.of_stage(Stage.BUILD, params)
-    pruning = plan.space.of_stage(Stage.PRUNE, params)
+    blueprint = parts.blueprint(plan.space.of_stage(Stage.BUILD, params))
+    cutting = Cutting.of(plan.space.of_stage(Stage.PRUNE, params))
     bits = int(plan.space.of_stage(Stage.QUANTIZE, params).get("bits", 32))
     trial = TrialDir(parts.home / "preflight", parts.store)
-    stored = trial.stage(
-        Stage.SCREEN,
-        lambda folder: screening.screen(folder, parts, shape, pruning, bits),
-        screening.screen_reads(plan, pruning, bits),
-        work.build_key(parts, shape),
-    )
-    return work.by_name(stored.value)
+    known = remembered(plan, False)
+    screen = Screen(blueprint, cutting, bits, parts.dataset, plan.profiles, parts.clock, remembered=known)
+    return by_name(trial.run(screen, Build(blueprint).stored(trial.folder), parts.tools()).value)
 
 
 def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int]) -> None:
@@ -213,27 +213,26 @@ def train_seconds(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) ->
     """Seconds that training one candidate takes, from a few timed steps."""
     from dataclasses import replace
 
+    from autokd.data.augment import SeededViews
+    from autokd.distillation.lesson import Lesson, Session
     from autokd.distillation.trainer import fit
 
-    recipe = recipes(plan, len(parts.train_targets))[0]
+    recipe = recipes(plan, parts.train_size)[0]
     short = replace(recipe, samples=TIMED_STEPS * recipe.batch_size)
     inputs, targets = parts.validation
     times = []
     for _ in range(2):  # the first pays for what is loaded once
-        student = parts.build(plan.space.family, plan.space.of_stage(Stage.BUILD, params))
+        student = parts.blueprint(plan.space.of_stage(Stage.BUILD, params)).build()
         began = time.perf_counter()
-        fit(
-            student,
-            parts.views(recipe),
-            parts.train_targets,
+        lesson = Lesson(
+            SeededViews(parts.dataset, recipe.augment, plan.config.seed, recipe.views),
+            np.asarray(parts.dataset.targets[parts.dataset.splits.train]),
+            (inputs[:64], targets[:64]),
             short,
             make_method("none", {}),
-            teacher=None,
-            validation=(inputs[:64], targets[:64]),
             seed=0,
-            device=parts.device,
-            pace=parts.pace,
         )
+        fit(student, lesson, Session(parts.pace, parts.device))
         times.append(time.perf_counter() - began)
     return times[-1] * recipe.samples / short.samples
 
@@ -241,8 +240,8 @@ def train_seconds(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) ->
 def disk_bytes(plan: Plan, parts: Parts, found: list[Probe]) -> float:
     """Copy of the data, the teacher's outputs, and five files' worth a trial (weights, ONNX, scores), bounded."""
     data = float(parts.dataset.inputs.nbytes)
-    every = recipes(plan, len(parts.train_targets))
-    bank = sum(r.views for r in every) * len(parts.train_targets) * len(parts.dataset.classes) * 2.0
+    every = recipes(plan, parts.train_size)
+    bank = sum(r.views for r in every) * parts.train_size * len(parts.dataset.classes) * 2.0
     file = sorted(p.costs["params"] for p in found)[len(found) // 2] * 4.0
     scores = len(parts.validation[0]) * len(parts.dataset.classes) * 4.0
     trials = (plan.config.budget.trials or 1000) * (4 * file + scores)

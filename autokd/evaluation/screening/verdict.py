@@ -8,8 +8,9 @@ from pathlib import Path
 
 from autokd.config.objectives import Constraint
 from autokd.config.plan import Plan
+from autokd.effort import BRIEF, ROUGH
 from autokd.evaluation.costs import timed_costs
-from autokd.evaluation.parts import Parts
+from autokd.evaluation.screening.bench import Bench
 from autokd.hardware.profile import HardwareProfile
 from autokd.trial import Measurement
 
@@ -37,13 +38,13 @@ class Verdict:
     """What measurements, bounds and brief timings say about limits.
 
     Args:
-        parts: The study's parts; its meter times.
+        bench: Its meter times.
         folder: Where files are for a while.
         limits: What must hold; may be none.
         whole: Nothing is timed only as closely as the limits need it.
     """
 
-    parts: Parts
+    bench: Bench
     folder: Path
     limits: Sequence[Constraint] = ()
     whole: bool = False
@@ -52,8 +53,9 @@ class Verdict:
         """A timing that ends even earlier where the file is far above ``gain`` times a limit."""
         tops = [c.limit * gain for c in self.limits_of("latency_ms", profile) if c.op in ("<", "<=")]
         above_ms = (1 + 2 * MARGIN) * min(tops, default=0.0)
-        rough = bool(above_ms) and not self.whole
-        timed = self.parts.meter.measure(file, profile.name, brief=True, above_ms=above_ms, rough=rough)
+        timed = self.bench.meter.measure(
+            file, profile.name, ROUGH if above_ms and not self.whole else BRIEF, above_ms=above_ms
+        )
         return timed_costs(timed, profile, timing="brief")[0]
 
     def limits_of(self, metric: str, profile: HardwareProfile) -> list[Constraint]:
@@ -85,3 +87,11 @@ class Verdict:
         file = self.folder / f"{name}.onnx"
         file.write_bytes(data)
         return file
+
+
+def remembered(plan: Plan, compared: bool) -> frozenset[tuple[str, str | None]]:
+    """Metric and profile of constraints, and of objectives where candidates are ``compared``, that a timing could do without."""
+    named = {(c.metric, c.profile) for c in plan.constraints}
+    return frozenset(named | ({(o.metric, o.profile) for o in plan.objectives} if compared else set())) & {
+        ("peak_memory_bytes", p.name) for p in plan.profiles
+    }

@@ -4,6 +4,12 @@ This folder needs Python 3.9, numpy and onnxruntime, nothing else: copy it to a 
 
     python agent student.onnx --threads 1 --batch 1
 
+``python -m zipapp agent`` makes one file of it, ``agent.pyz``, which is started in the same way.
+
+The first line on stdout greets: ``id`` and names of the machine, cores, onnxruntime's version. Then comes a reply for each
+request. A request's keys are ``path``, ``id``, which comes back, and those of ``timing.DEFAULTS``; or ``beat_s`` alone. A reply
+that tells an error has ``error`` and ``kind``.
+
 How a number comes about
 - One fresh ``InferenceSession`` a file: sequential execution, one inter-op thread, the asked-for intra-op threads. With
   one thread spinning is off, because there is nobody to spin for; with more, each thread has a core of its own.
@@ -30,28 +36,30 @@ import argparse
 import gc
 import json
 import os
+import platform
 import select
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 
-if (
-    not __package__
-):  # started as a folder, `python agent`: be the package that it is, wherever it was copied to (PEP 366)
-    _folder = Path(__file__).resolve().parent
-    sys.path[0] = str(_folder.parent)
-    __package__ = _folder.name
-    __import__(__package__)
-    del sys.path[0]  # what lies beside the folder must hide nothing of the standard library
+if not __package__:  # started as a folder, or as a zip file of it: be a package wherever it was copied to (PEP 366)
+    _package = types.ModuleType("autokd_agent")
+    _package.__path__ = [str(Path(__file__).resolve().parent)]
+    sys.modules[_package.__name__] = _package
+    __package__ = _package.__name__
+    del sys.path[0]  # what lies in the folder must hide nothing of the standard library
 
+from .cores import core_count, pin
+from .machine import cpu_model, device_id
 from .memory import resets_peak
-from .timing import DEFAULTS, Refused, core_count, measure, one_line, pin, usual_beat
+from .timing import DEFAULTS, Refused, measure, one_line, usual_beat
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy: its thread pool would only be in the way
 
-PARENT_CHECK_S = 15.0
+PARENT_CHECK_S = 15.0  # how long an orphan may live
 
 
 def answer(request: dict) -> dict:
@@ -104,7 +112,15 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
 
     try:
         send(
-            {"ready": True, "onnxruntime": onnxruntime.__version__, "cores": core_count(), "resets_peak": resets_peak()}
+            {
+                "ready": True,
+                "id": device_id(),
+                "host": platform.node(),
+                "cpu": cpu_model(),
+                "onnxruntime": onnxruntime.__version__,
+                "cores": core_count(),
+                "resets_peak": resets_peak(),
+            }
         )
         gc.collect()
         gc.freeze()  # the imports' objects stay: a collection before a timing need not look at them again
@@ -116,6 +132,7 @@ def serve(out) -> None:  # type: ignore[no-untyped-def]
 
 
 def main() -> int:
+    """The exit code."""
     parser = argparse.ArgumentParser(description="Time ONNX files. Without FILE: JSON requests on stdin.")
     parser.add_argument("path", nargs="?", metavar="FILE")
     parser.add_argument("--cores", default="", help="comma-separated cores to run on; default: all")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from pathlib import Path
 
+from .cores import core_count, pinned
 from .memory import peak_bytes, reset_peak, resets_peak
 
 DEFAULTS = {
@@ -29,10 +29,7 @@ BLOCKS = 10  # blocks that the minimum count and duration are cut into
 BEATS = 30  # the least number in a block
 BEAT_SIZE = 48
 WINDOWS = 20  # in the measurement of the usual beat
-PRIMED_BELOW_BYTES = 64 << 20
-
-
-_cores: list[int] = []  # that this process was pinned to, one for each thread of a session
+PRIMED_BELOW_BYTES = 64 << 20  # larger files are loaded once: what a kernel's code takes is little beside them
 
 
 class Refused(Exception):
@@ -63,9 +60,9 @@ def load(request: dict):  # type: ignore[no-untyped-def]
     }[request["optimization"]]
     if options.intra_op_num_threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    elif _cores and len(_cores) == options.intra_op_num_threads:
+    elif len(pinned()) == options.intra_op_num_threads:
         # The calling thread has the first core to itself; onnxruntime counts cores from 1.
-        places = ";".join(str(core + 1) for core in _cores[1:])
+        places = ";".join(str(core + 1) for core in pinned()[1:])
         options.add_session_config_entry("session.intra_op_thread_affinities", places)
     providers = list(dict.fromkeys([request["provider"], "CPUExecutionProvider"]))
     try:
@@ -120,6 +117,7 @@ def warm_up(session, feeds: dict, request: dict) -> None:  # type: ignore[no-unt
 
 
 def run_once(session, names, feeds: dict) -> None:  # type: ignore[no-untyped-def]
+    """One call; what the file does wrong is refused."""
     try:
         session.run(names, feeds)
     except Exception as error:  # as in load
@@ -179,7 +177,7 @@ def fastest(durations: list) -> float:
 
 
 def time_calls(session, feeds: dict, request: dict) -> dict:  # type: ignore[no-untyped-def]
-    """The timing itself; see the top of the file for the method."""
+    """The timing itself, as told at the top of ``__main__.py``: its part of the reply, latencies as they were timed."""
     import numpy as np
 
     names = [output.name for output in session.get_outputs()]
@@ -251,7 +249,7 @@ def measure(request: dict) -> dict:
     warm_up(session, feeds, request)
     peak = (
         max(0, peak_bytes() - before) if memory else None
-    )  # read here: the list of times that follows is ours, not the file's
+    )  # now: the list of times that follows is ours, not the file's
     return {
         **time_calls(session, feeds, request),
         "peak_memory_bytes": peak,
@@ -260,22 +258,6 @@ def measure(request: dict) -> dict:
     }
 
 
-def core_count() -> int:
-    if _cores:
-        return len(_cores)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def one_line(error: BaseException) -> str:
+    """An error's own words, at most 600 characters."""
     return " ".join(str(error).split())[:600] or type(error).__name__
-
-
-def pin(cores: list[int]) -> None:
-    """Run on these cores only, the calling thread on the first; the threads of a session are placed when it is made."""
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-        import numpy  # noqa: F401  threads that libraries start now inherit all the cores
-        import onnxruntime  # noqa: F401
-
-        _cores[:] = cores
-        os.sched_setaffinity(0, cores[:1])

@@ -1,0 +1,44 @@
+"""Distill: train a student from nothing, or train one on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from autokd import trial
+from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.stage import Stored, Tools
+from autokd.evaluation.stages.training import Training, seen_by
+from autokd.students.blueprint import Blueprint
+
+
+@dataclass(frozen=True)
+class Distill:
+    """A student trained from its first weights."""
+
+    kind: ClassVar[trial.Stage] = trial.Stage.DISTILL
+    revision: ClassVar[int] = 1
+    blueprint: Blueprint
+    training: Training
+
+    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+        """Its weights, learning curve and what they took."""
+        return self.training.run(folder, tools, self.blueprint.build(), self.blueprint)
+
+
+@dataclass(frozen=True)
+class TrainOn:
+    """A student whose training goes on, with the weights of its parent stage."""
+
+    kind: ClassVar[trial.Stage] = trial.Stage.DISTILL
+    revision: ClassVar[int] = 1
+    blueprint: Blueprint
+    training: Training
+
+    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+        """As of :class:`Distill`, with the shape and the history that it inherits."""
+        assert parent is not None
+        student = restore(self.blueprint, parent)
+        done = self.training.run(folder, tools, student, self.blueprint, seen_by(parent.value))
+        return done | {"shape": dict(self.blueprint.shape), "history": parent.value.get("history", [])}

@@ -1,0 +1,143 @@
+"""One training, as several stages do it: with the teacher's cached outputs, resumed after a crash, resting where it is asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from autokd.data.augment import SeededViews
+from autokd.distillation.lesson import Lesson, Session
+from autokd.distillation.trainer import FitResult, fit
+from autokd.errors import Paused
+from autokd.evaluation.recipe import Teaching
+from autokd.evaluation.stages.stage import Tools
+from autokd.files import read_json, write_json
+from autokd.protocols import CurvePoint, Dataset
+from autokd.storage.stage_store import CHECKPOINT
+from autokd.students.blueprint import Blueprint
+from autokd.teachers.bank import TeacherBank
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Banks:
+    """A teacher's cached outputs: who said it, and where it lies.
+
+    Args:
+        teacher: The teacher's fingerprint.
+        folders: Folder of its outputs on the training views, by augmentation.
+    """
+
+    teacher: str
+    folders: Mapping[str, str]
+
+    def identity(self) -> str:
+        """Of the same data the same teacher says the same."""
+        return self.teacher
+
+    def bank(self, augment: str) -> TeacherBank:
+        """Its outputs under an augmentation."""
+        return TeacherBank.open(Path(self.folders[augment]))
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a student is trained, and on what.
+
+    Args:
+        teaching: Recipe, knowledge and scheme.
+        data: Data and splits.
+        teacher: Who teaches; ``None`` where the knowledge needs nobody.
+        seed: Of order and dropout.
+        views_seed: Of the augmented views, which the teacher's outputs belong to.
+    """
+
+    teaching: Teaching
+    data: Dataset
+    teacher: Banks | None
+    seed: int
+    views_seed: int
+
+    def run(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> dict[str, Any]:
+        """Train a student into ``folder``; goes on from its checkpoint after a crash, or after a rest.
+
+        Args:
+            folder: Keeps the checkpoint meanwhile; weights and learning curve in the end.
+            tools: What it is done with.
+            student: Trained in place.
+            twin: Makes nets like it, for a scheme with peers.
+            seen: Samples its weights were trained with before, as it or as a larger student.
+
+        Raises:
+            Paused: The share ``tools.until`` of the training is done; the curve so far is where the tools say.
+        """
+        charged_file = folder / "charged.json"  # a later trial, or another's, that goes on from here pays the rest only
+        charged = float(read_json(charged_file, {}).get("cpu_s", 0.0))
+        result = self.fit(folder, tools, student, twin, seen)
+        curve = [asdict(p) for p in result.curve]
+        if not result.done:
+            if tools.curve is not None:
+                write_json(tools.curve, curve)
+            write_json(charged_file, {"cpu_s": result.cpu_s})
+            raise Paused(result.samples / result.total, max(0.0, result.cpu_s - charged))
+        charged_file.unlink(missing_ok=True)
+        save_file(tensors_of(student), folder / WEIGHTS)
+        write_json(folder / "curve.json", curve)
+        return {
+            "samples": result.samples,
+            "cpu_s": result.cpu_s,
+            "charged_cpu_s": charged,
+            "seen": seen + result.samples,
+        }
+
+    def fit(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> FitResult:
+        """The training itself, its checkpoint in ``folder``."""
+        recipe, knowledge = self.teaching.recipe, self.teaching.knowledge()
+        bank = self.teacher.bank(recipe.augment) if self.teacher is not None else None
+        if bank is not None:  # a longer training than was planned goes through the cached views again
+            recipe = replace(recipe, views=min(recipe.views, bank.views))
+
+        def report(point: CurvePoint) -> None:
+            tools.note(
+                samples=point.samples, of=recipe.samples, accuracy=point.validation_accuracy, began_training=True
+            )
+
+        splits = self.data.splits
+        lesson = Lesson(
+            SeededViews(self.data, recipe.augment, self.views_seed, recipe.views),
+            np.asarray(self.data.targets[splits.train]),
+            (np.asarray(self.data.inputs[splits.validation]), np.asarray(self.data.targets[splits.validation])),
+            recipe,
+            knowledge,
+            self.seed,
+            bank,
+            self.teaching.scheme_made(),
+            seen,
+            twin=lambda seed: replace(twin, seed=self.seed + seed).build(),
+        )
+        session = Session(tools.pace, tools.device, folder / CHECKPOINT, tools.until, report)
+        result = fit(student, lesson, session)
+        if result.done:
+            for left_over in folder.glob(f"{CHECKPOINT}*"):
+                left_over.unlink()
+            student.to("cpu")
+        return result
+
+
+def seen_by(parent_value: Mapping[str, Any]) -> int:
+    """Samples that a stage's weights were trained with, as themselves or as a larger student's."""
+    return int(parent_value.get("seen", parent_value.get("samples", 0)))
+
+
+def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's state for a safetensors file."""
+    # clones, because safetensors refuses tensors that share memory
+    return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in model.state_dict().items()}
