@@ -12,7 +12,7 @@
     │   └── StudyError         unknown study, another configuration, a second live driver
     └── TrialError             one candidate's end; goes to the ledger, the study goes on
         ├── Infeasible         refused by a constraint: not a failure
-        ├── Paused             its training rests at a rung of successive halving: not a failure
+        ├── Paused             its training rests at a checkpoint share of successive halving: not a failure
         └── StageFailure       a stage that did not finish, with its cause
 """
 
@@ -115,7 +115,7 @@ class Infeasible(TrialError):
 
 
 class Paused(TrialError):
-    """The training has come to a rung; its checkpoint is kept.
+    """The training has come to a checkpoint share, and rests; its checkpoint is kept.
 
     Args:
         share: Share of the training that is done, in (0, 1).
@@ -146,6 +146,18 @@ class StageFailure(TrialError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.stage, self.cause, self.detail, self.traceback)
+
+
+def first_line(error: BaseException | str, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` characters; its type's name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:most] if lines else "" if isinstance(error, str) else type(error).__name__
+
+
+def named_line(error: BaseException) -> str:
+    """:func:`first_line` behind the type's name: ``ValueError: it holds no graph``."""
+    said, name = first_line(error), type(error).__name__
+    return name if said == name else f"{name}: {said}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import sys
-import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,22 +21,90 @@ from autokd.errors import StorageError
 if TYPE_CHECKING:
     import numpy as np
 
+Guard = Callable[[], AbstractContextManager[Any]]
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing, also when the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+def part_of(final: Path) -> Path:
+    """Where this thread writes a file or a folder before it gets its name; a killed process leaves it behind."""
+    return final.with_name(f"{final.name}.{os.getpid()}-{threading.get_ident()}.part")
+
+
+@contextmanager
+def new_file(
+    final: Path, *, lasting: bool = True, replace: bool = True, disk: Guard = contextlib.nullcontext
+) -> Iterator[Path]:
+    """A file beside ``final`` to be written; it becomes ``final``, whole, when the block ends well, and is gone otherwise.
+
+    Args:
+        final: Its name; the folder is made.
+        lasting: Whole also when the power goes. Without, only for those who read while this computer runs.
+        replace: Take the place of a file that is there; otherwise that one stays.
+        disk: Entered around what is done on the disk here, to name what it refuses.
+    """
+    part = part_of(final)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        with disk():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part.open("wb").close()
+        yield part
+        with disk():
+            if lasting:
+                _sync(part)
+            if replace:
+                os.replace(part, final)
+            else:
+                _name_first(part, final)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _name_first(part: Path, final: Path) -> None:
+    try:
+        os.link(part, final)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links: of two at once the last one's is kept
+        os.replace(part, final)
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A folder beside ``final`` to be filled; it becomes ``final`` when the block ends well, and is gone otherwise.
+
+    Where another process was first, its folder stays.
+    """
+    part = part_of(final)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if not final.exists():
+            publish(part, final)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def publish(work: Path, final: Path) -> None:
+    """Give a finished folder its name: whoever finds ``final`` finds all that is in it, also when the power goes."""
+    for base, _, names in os.walk(work):
+        for name in names:
+            _sync(Path(base, name))
+    os.replace(work, final)
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes | str, *, lasting: bool = True) -> None:
+    """Write a whole file or nothing; ``lasting`` as in :func:`new_file`."""
+    with new_file(path, lasting=lasting) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def write_checked(path: Path, data: bytes) -> None:
@@ -51,9 +121,9 @@ def write_checked(path: Path, data: bytes) -> None:
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, lasting: bool = True) -> None:
     """:func:`write_atomic` of indented JSON."""
-    write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n", lasting=lasting)
 
 
 def read_json(path: Path, default: Any = None) -> Any:

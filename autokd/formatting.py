@@ -9,26 +9,38 @@ SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 """Units of time that a person may write."""
 
 
-def number(value: float | None, unit: str, spread: float | None = None) -> str:
-    """A value in sensible digits with its unit and spread: ``0.0214 ms ± 0.4 %``."""
+def number(value: float | None, unit: str, spread: float | None = None, *, relative: bool = False) -> str:
+    """A value in sensible digits with its unit and spread: ``21.4 µs ± 0.4%``, ``93.2% ± 0.5%``.
+
+    Args:
+        value: The value, in ``unit``; ``None`` is a dash.
+        unit: Of the value.
+        spread: How sure it is, in the same unit.
+        relative: The spread is a share of the value instead, see :func:`autokd.config.objectives.relative_spread`.
+    """
     if value is None:
         return "-"
-    if unit == "bytes":
-        text = f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
-    elif unit == "ratio":
-        text = f"{value:.1%}" if spread is None else f"{value:.1%} ± {spread:.1%}"
+    text = _amount(value, unit)
+    if spread is None:
         return text
-    elif unit == "ms":
-        text = f"{digits(value * 1e3)} µs" if value < 1 else f"{digits(value)} ms"
-        if spread is None:
-            return text
+    if relative:
         return f"{text} ± {spread:.1%}" if spread >= 5e-4 else f"{text} ± {100 * spread:.1g}%"
-    elif unit == "":
-        text = f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
-        return text if spread is None else f"{text} ± {spread:.2g}"
-    else:
-        return f"{value:.4g} {unit}" if spread is None else f"{value:.4g} ± {spread:.2g} {unit}"
-    return text
+    if unit in ("ratio", "bytes", "ms"):
+        return f"{text} ± {_amount(spread, unit)}"
+    tail = f" {unit}" if unit else ""
+    return f"{text.removesuffix(tail)} ± {spread:.2g}{tail}"
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+    if unit == "ratio":
+        return f"{value:.1%}"
+    if unit == "ms":
+        return f"{digits(value * 1e3)} µs" if value < 1 else f"{digits(value)} ms"
+    if unit == "":
+        return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.4g}"
+    return f"{value:.4g} {unit}"
 
 
 def digits(value: float) -> str:

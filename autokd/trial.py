@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -14,8 +15,12 @@ RETIMED = "retimed"
 """Note of a trial whose student was trained by another study and only timed here."""
 CONTINUES = "continues"
 """Note of a trial that goes on with the training of one that halving had stopped: that one's number."""
+RESTED = "rested_at"
+"""Note of a trial whose training rested at a checkpoint share of halving, and was stopped there if nothing came after."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
+
+_CHANNELS = re.compile(r"prune[_ ](?P<group>\S+) (?P<ratio>[0-9.]+)")
 
 
 class Stage(StrEnum):
@@ -46,8 +51,54 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # FAIL; its candidate is queued again
 
 
-Origin = tuple[str, str, str]
-"""Where a rung goes on from: stage and key of its parent's weights, and the plan of the parent's int8 file, "" for float."""
+@dataclass(frozen=True)
+class Origin:
+    """Where a rung goes on from.
+
+    Args:
+        stage: That made its parent's weights.
+        key: Of that stage's result.
+        plan: Of the parent's int8 file, ``""`` for float.
+    """
+
+    stage: str
+    key: str
+    plan: str
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One thing that a step down a ladder took from a student.
+
+    Args:
+        kind: ``"channels"`` of a prune group, or ``"shape"``: another value of a build parameter (a block less, fewer pixels).
+        what: The prune group, ``"all"`` for every group; or the parameter.
+        was: Of channels the share before the cut, 1; of a shape the value that was, ``None`` where it is not known.
+        now: Of channels the share that is left, in (0, 1), about: widths are rounded; of a shape the value that is.
+    """
+
+    kind: str
+    what: str
+    was: ParamValue | None
+    now: ParamValue | None
+
+    @classmethod
+    def read(cls, told: object) -> Cut:
+        """A cut out of a record, whatever version wrote it: a mapping, or a name as :attr:`name` gives it."""
+        if isinstance(told, Mapping):
+            return cls(str(told.get("kind")), str(told.get("what")), told.get("was"), told.get("now"))
+        text = str(told)
+        if found := _CHANNELS.fullmatch(text):
+            return cls("channels", found["group"], 1.0, 1.0 - float(found["ratio"]))
+        what, _, now = text.rpartition(" ")
+        return cls("shape", what, None, now) if what else cls("shape", text, None, None)
+
+    @property
+    def name(self) -> str:
+        """``prune_2 0.5``, ``prune all 0.25``, ``resolution 14``."""
+        if self.kind == "channels":
+            return f"prune{' ' if self.what == 'all' else '_'}{self.what} {1.0 - float(self.now or 0.0):g}"
+        return self.what if self.now is None else f"{self.what} {self.now}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +146,8 @@ class Measurement:
         value: The number, in ``unit``.
         unit: ``"ms"``, ``"bytes"``, ``"ratio"`` ...; empty for a plain count.
         profile: Hardware profile, or ``None`` where no device is involved.
-        spread: Half-width relative to the value (latency: over blocks), or the standard error of a ratio metric.
+        spread: Half-width, relative to the value where the metric says so (latency: over blocks), else in its unit, e.g. the
+            standard error of a ratio; see :func:`autokd.config.objectives.error_of`.
         extra: Further figures of the same measurement, e.g. ``{"p90_ms": .., "count": ..}``.
     """
 
@@ -110,21 +162,6 @@ class Measurement:
     def name(self) -> str:
         """``latency_ms@profile``, or the plain metric."""
         return f"{self.metric}@{self.profile}" if self.profile else self.metric
-
-    @property
-    def error(self) -> float | None:
-        """The spread in the measurement's own unit."""
-        if self.spread is None:
-            return None
-        return self.spread * self.value if self.unit == "ms" else self.spread
-
-    @classmethod
-    def with_error(
-        cls, metric: str, value: float, unit: str, profile: str | None = None, error: float | None = None
-    ) -> Measurement:
-        """One whose spread is known in its own unit."""
-        relative = error is not None and unit == "ms" and value != 0
-        return cls(metric, value, unit, profile, error / value if relative and error is not None else error)
 
 
 @dataclass(frozen=True)
@@ -152,7 +189,7 @@ class StageRecord:
 
 
 def merged(before: Sequence[StageRecord], after: Sequence[StageRecord]) -> tuple[StageRecord, ...]:
-    """The stages of an evaluation that rested at a rung and went on: each once, with what both parts spent on it."""
+    """The stages of an evaluation that rested at a checkpoint share and went on: each once, with what both parts spent on it."""
     found = {(s.stage, s.key): s for s in before}
     for s in after:
         first = found.get((s.stage, s.key))
@@ -162,6 +199,12 @@ def merged(before: Sequence[StageRecord], after: Sequence[StageRecord]) -> tuple
             s = replace(s, duration_s=first.duration_s + s.duration_s, cpu_s=spent, cached=cached)
         found[s.stage, s.key] = s
     return tuple(found.values())
+
+
+def rested_at(notes: Mapping[str, Any]) -> float | None:
+    """The checkpoint share out of a record's notes; the first version called it a rung."""
+    found = notes.get(RESTED, (notes.get("rung") or {}).get("share"))
+    return None if found is None else float(found)
 
 
 @dataclass(frozen=True)
@@ -202,6 +245,16 @@ class TrialRecord:
         """Where a student comes from that another study trained: ``study``, ``trial``, ``sha256`` of the file there."""
         found: Mapping[str, Any] | None = self.notes.get(RETIMED)
         return found
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """What was cut for it in its own step, in order."""
+        return tuple(map(Cut.read, self.notes.get("cuts") or ()))
+
+    @property
+    def rested_at(self) -> float | None:
+        """Share of the training at which halving compared the trial with others."""
+        return rested_at(self.notes)
 
     @property
     def continues(self) -> int | None:

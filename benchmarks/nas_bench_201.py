@@ -27,6 +27,7 @@ from common import machine, shown_arguments, write_section
 from optuna.samplers import BaseSampler
 
 from autokd import registry
+from autokd.files import write_atomic
 from autokd.pareto import hypervolume, non_dominated
 from autokd.samplers import FrontierSampler
 
@@ -119,8 +120,7 @@ def kept(folder: Path, bench: Bench, name: str, device: str, seed: int, trials: 
     if not file.is_file():
         done = run(bench, SAMPLERS[name][1], device, seed, trials, searched)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.with_suffix(".part").write_text(json.dumps(asdict(done)), encoding="utf-8")
-        file.with_suffix(".part").rename(file)  # never half a file
+        write_atomic(file, json.dumps(asdict(done)))
     return Run(**json.loads(file.read_text(encoding="utf-8")))
 
 

@@ -15,7 +15,7 @@ from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.commands.launch import for_a_shell
 from autokd.dashboard.source import REFRESH_S, View
 from autokd.dashboard.views import compare, devices, front, start, student, studies, trials, watch, why
-from autokd.errors import StudyError, UserError
+from autokd.errors import StudyError, UserError, named_line
 from autokd.storage.ledger import shown_url
 from autokd.storage.summaries import StudySummary
 
@@ -154,9 +154,7 @@ def in_words() -> Iterator[None]:
     except Exception as error:  # a page must not show a traceback, whatever a ledger holds
         if isinstance(error, KeyError):  # what Optuna says of a study that is gone
             source.forget(str(st.session_state.get("study")))
-        first = (str(error).splitlines() or [""])[0]
-        what = plain(f"{type(error).__name__}: {first}")
-        st.error(f"This study could not be shown: {what}\\. Reload the page to try again\\.")
+        st.error(f"This study could not be shown: {plain(named_line(error))}\\. Reload the page to try again\\.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 CLASSES = (
+    "autokd.config.space:SearchSpace",
+    "autokd.samplers.frontier:FrontierSampler",
+    "autokd.runners.ray_scheduler:HalvingScheduler",
     "autokd.study.study:Study",
     "autokd.modalities.modality:Modality",
     "autokd.distillation.knowledge.knowledge:Knowledge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from autokd.storage.lineage import Lineage, Step, channels_left, cut_text, cut_w
 from autokd.storage.reader import TrialReader
 from autokd.strategies.driver import Driver
 from autokd.study.study import Study
-from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
+from autokd.trial import Candidate, Cut, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
 LATENCY = "latency_ms@cpu_1_thread"
 CUTS = {3: ("prune_2 0.5", "prune_stem 0.25"), 4: ("prune_2 0.5", "resolution 14")}
@@ -31,7 +32,7 @@ RUNGS = (
 
 @pytest.fixture
 def walked() -> Lineage:
-    return Lineage(Step(n, r.kind, r.parent, CUTS.get(n, ())) for n, r in enumerate(RUNGS))
+    return Lineage(Step(n, r.kind, r.parent, tuple(map(Cut.read, CUTS.get(n, ())))) for n, r in enumerate(RUNGS))
 
 
 def test_a_rung_is_called_by_what_it_does(walked: Lineage) -> None:
@@ -53,11 +54,35 @@ def test_a_circle_in_a_foreign_ledger_ends() -> None:
 
 
 def test_what_the_cuts_left(walked: Lineage) -> None:
-    assert walked.left(4) == {"stem": 0.75, "2": 0.25} and walked.history(4) == [*CUTS[3], *CUTS[4]]
+    assert walked.left(4) == {"stem": 0.75, "2": 0.25} and [c.name for c in walked.history(4)] == [*CUTS[3], *CUTS[4]]
     assert cut_words(walked.left(4)) == "channels left, about: stem=75% 2=25%" and cut_words(walked.left(2)) == ""
-    assert channels_left(["prune_1 0.5", "prune all 0.5", "prune_2 0.5"]) == {"1": 0.25, "2": 0.25, "others": 0.5}
-    assert channels_left(["prune all 0.25", "depth_1 1"]) == {"all": 0.75}
-    assert cut_text("prune all 0.25") == "all: -25% channels" and cut_text("resolution 14") == "resolution 14"
+    assert channels_left(read("prune_1 0.5", "prune all 0.5", "prune_2 0.5")) == {"1": 0.25, "2": 0.25, "others": 0.5}
+    assert channels_left(read("prune all 0.25", "depth_1 1")) == {"all": 0.75}
+    assert list(map(cut_text, read("prune all 0.25", "resolution 14"))) == ["all: -25% channels", "resolution 14"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "name", "text"),
+    [
+        (Cut("channels", "2", 1.0, 0.5), "prune_2 0.5", "2: -50% channels"),
+        (Cut("channels", "all", 1.0, 0.75), "prune all 0.25", "all: -25% channels"),
+        (Cut("channels", "stage.1", 1.0, 0.7), "prune_stage.1 0.3", "stage.1: -30% channels"),
+        (Cut("shape", "resolution", 28, 14), "resolution 14", "resolution 14"),
+        (Cut("shape", "own words", None, None), "own words", "own words"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cut_is_said_alike_in_both_forms(cut: Cut, name: str, text: str) -> None:
+    """Records of today hold a mapping, those of the first version a name."""
+    again = Cut.read(json.loads(json.dumps(asdict(cut))))
+    assert again == cut and (again.name, cut_text(again)) == (name, text)
+    old = Cut.read(name)
+    assert (old.kind, old.name, cut_text(old)) == (cut.kind, name, text)
+    assert channels_left([old]) == pytest.approx(channels_left([cut]))
+
+
+def read(*names: str) -> list[Cut]:
+    return list(map(Cut.read, names))
 
 
 def test_numbered_parameters_are_said_as_one() -> None:
@@ -75,27 +100,28 @@ def test_what_a_ladder_brought(walked: Lineage) -> None:
 # ------------------------------------------------------------------------------------------------------- commands
 
 
-def record(number: int, rung: Rung | None, parent: int | None = None) -> TrialRecord:
+def record(number: int, rung: Rung | None, parent: int | None = None, form: str = "mappings") -> TrialRecord:
     """Slower students are better; trial 4 has fewer pixels than its root."""
     params = {"width_1": 16 if number in (1, 6) else 8, "bits": 8 if number % 2 else 32}
     params["resolution"] = 14 if number == 4 else 28
-    cuts = CUTS.get(number, ())
+    cuts = list(CUTS.get(number, ())) if form == "names" else [asdict(Cut.read(c)) for c in CUTS.get(number, ())]
     return TrialRecord(
         Outcome.MEASURED, params,
         (Measurement("accuracy", 0.9 - 0.01 * number, "ratio", spread=0.003),
          Measurement("latency_ms", 0.09 - 0.01 * number, "ms", "cpu_1_thread", 0.01)),
         began_training=True, rung=rung, parent=parent if rung is None else rung.parent,
-        stages=(StageRecord("distill", f"d{number}", 2.0, 2.0),), notes={"cuts": list(cuts)} if cuts else {},
+        stages=(StageRecord("distill", f"d{number}", 2.0, 2.0),), notes={"cuts": cuts} if cuts else {},
     )  # fmt: skip
 
 
-@pytest.fixture
-def ladder(tmp_path: Path) -> Study:
+@pytest.fixture(params=["mappings", "names"])
+def ladder(tmp_path: Path, request: pytest.FixtureRequest) -> Study:
+    """In both forms that cuts have in ledgers."""
     plan = make_plan(from_dict(tiny(search__strategy="ladder", space="mobilenet_28")))
     study = Study.create(plan, f"sqlite:///{tmp_path}/autokd.db")
     study.ledger.set_attr(REFERENCE_KEY, [0.1, 0.2])
-    records = [record(n, rung) for n, rung in enumerate(RUNGS)]
-    for made in [*records, record(7, None, 4)]:
+    records = [record(n, rung, form=request.param) for n, rung in enumerate(RUNGS)]
+    for made in [*records, record(7, None, 4, request.param)]:
         values = [made.value("accuracy"), made.value(LATENCY)]
         study.ledger.finish(study.optuna_study.ask(), made, [float(v) for v in values if v is not None])
     return study

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autokd.config.load import from_dict
-from autokd.config.objectives import Objective
+from autokd.config.objectives import METRICS, Objective, error_of, relative_spread, spread_of
 from autokd.errors import ConfigError, StudyError
 from autokd.files import disk_bytes
 from autokd.formatting import number
@@ -69,8 +69,9 @@ def test_a_trial_and_a_limit_exclude_each_other(found: list[Member], limit: dict
 @pytest.mark.parametrize(
     ("value", "unit", "spread", "text"),
     [
-        (0.0214, "ms", 0.004, "21.4 µs ± 0.4%"),
         (0.5, "ratio", 0.01, "50.0% ± 1.0%"),
+        (0.0214, "ms", 0.0002, "21.4 µs ± 0.200 µs"),
+        (2.5e6, "bytes", 1e4, "2.50 MB ± 10.0 kB"),
         (0.44921, "nats", 0.0512, "0.4492 ± 0.051 nats"),
         (0.66667, "", 0.0831, "0.6667 ± 0.083"),
         (1034.0, "", None, "1.0 k"),
@@ -79,6 +80,16 @@ def test_a_trial_and_a_limit_exclude_each_other(found: list[Member], limit: dict
 )
 def test_every_number_has_its_unit_and_its_spread(value: float, unit: str, spread: float | None, text: str) -> None:
     assert number(value, unit, spread) == text
+
+
+def test_a_spread_is_relative_because_its_metric_says_so() -> None:
+    assert [name for name in METRICS if relative_spread(name)] == ["latency_ms"]
+    assert not relative_spread("own.module:time_ms") and error_of("own.module:time_ms", 8.0, 0.5) == 0.5
+    assert error_of("latency_ms", 8.0, 0.5) == 4.0 and error_of("latency_ms", 8.0, None) is None
+    assert spread_of("latency_ms", 8.0, 4.0) == 0.5 and spread_of("accuracy", 0.5, 0.1) == 0.1
+    assert spread_of("latency_ms", 0.0, 4.0) == 4.0 and spread_of("latency_ms", 8.0, None) is None
+    assert number(0.0214, "ms", 0.004, relative=True) == "21.4 µs ± 0.4%"
+    assert number(8.0, "", 0.0004, relative=True) == "8 ± 0.04%"
 
 
 def test_a_profile_that_names_itself_is_told_where_its_name_comes_from(tmp_path: Path) -> None:

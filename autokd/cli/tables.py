@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autokd.config.objectives import metric_of
+from autokd.config.objectives import metric_of, relative_spread
 from autokd.formatting import number, span
 from autokd.storage.lineage import FINISH, NARROW, cut_text, left_words
-from autokd.trial import RETIMED, Measurement
+from autokd.trial import CONTINUES, RETIMED, Cut, Measurement, rested_at
 
 if TYPE_CHECKING:
     from autokd.config.plan import Plan
@@ -74,7 +74,7 @@ def ladder_words(worth: Mapping[str, Any]) -> str:
 def trial(facts: Mapping[str, Any]) -> None:
     rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"])), *_reasons(facts)])
     rows([(k, str(v)) for k, v in facts["params"].items()], "parameters")
-    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in facts["measurements"]], "measurements")
+    rows([(_name(m), _told_value(m)) for m in facts["measurements"]], "measurements")
     if facts.get("confirmed"):
         rows([(k, f"{v:.4f}") for k, v in facts["confirmed"].items()], "on the test split")
     stages = [
@@ -98,11 +98,11 @@ def _reasons(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if facts.get("duplicate_of") is not None:
         found.append(("same as", f"trial {facts['duplicate_of']}"))
     notes = facts.get("notes") or {}
-    if facts.get("outcome") == "stopped" and notes.get("rung"):
-        after = f"after {notes['rung']['share']:.0%} of its training; `autokd finish` goes on with it"
+    if facts.get("outcome") == "stopped" and (share := rested_at(notes)) is not None:
+        after = f"after {share:.0%} of its training; `autokd finish` goes on with it"
         found.append(("stopped", after))
-    if notes.get("continues") is not None:
-        found.append(("goes on with", f"trial {notes['continues']}"))
+    if notes.get(CONTINUES) is not None:
+        found.append(("goes on with", f"trial {notes[CONTINUES]}"))
     if descent := facts.get("lineage"):
         found += _descent(descent)
     if origin := facts.get("notes", {}).get(RETIMED):
@@ -118,9 +118,9 @@ def _descent(descent: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append((word, f"trial {descent['parent']}"))
         found.append(("ancestors", " > ".join(map(str, descent["path"]))))
     if descent["cuts"]:
-        found.append(("cut for it", "; ".join(map(cut_text, descent["cuts"]))))
+        found.append(("cut for it", "; ".join(cut_text(Cut.read(c)) for c in descent["cuts"])))
     if descent["history"]:
-        found.append(("cut since the root", "; ".join(map(cut_text, descent["history"]))))
+        found.append(("cut since the root", "; ".join(cut_text(Cut.read(c)) for c in descent["history"])))
     if left := left_words(descent["channels_left"]):
         found.append(("channels left", f"about {left}"))
     return found
@@ -136,11 +136,16 @@ def exported(found: Exported) -> None:
 
 def measurement(found: Measurement | None) -> str:
     """A number with unit and spread; a dash where there is none."""
-    return number(found.value, found.unit, found.spread) if found else "-"
+    return number(found.value, found.unit, found.spread, relative=relative_spread(found.metric)) if found else "-"
+
+
+def _told_value(m: Mapping[str, Any]) -> str:
+    """A measurement out of plain values."""
+    return number(m["value"], m["unit"], m["spread"], relative=relative_spread(m["metric"]))
 
 
 def measured(file: Path, found: Sequence[Mapping[str, Any]]) -> None:
-    rows([(_name(m), number(m["value"], m["unit"], m["spread"])) for m in found], str(file))
+    rows([(_name(m), _told_value(m)) for m in found], str(file))
 
 
 def verified(found: Mapping[str, Any]) -> None:

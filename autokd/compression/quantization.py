@@ -22,6 +22,7 @@ from onnxruntime.quantization.quant_utils import add_infer_metadata
 from autokd.compression.calibration import ranges
 from autokd.compression.plans import QUANTIZABLE, plans
 from autokd.errors import StageFailure, StorageError
+from autokd.files import write_atomic
 
 TIE = 1.01  # of files within 1 % of the fastest, the smallest is kept
 
@@ -99,7 +100,7 @@ def quantize(
         limit = min(timings.values()) * TIE
         best = min((p for p in files if timings[p] <= limit), key=lambda p: len(candidates[p]))
         with _storing(out):
-            files[best].replace(out)
+            write_atomic(out, candidates[best])
     data = candidates[best]
     return QuantizedFile(out, hashlib.sha256(data).hexdigest(), len(data), best, timings, tuple(times[len(files) :]))
 

@@ -21,6 +21,7 @@ class Metric:
         needs_profile: It belongs to a hardware profile.
         needs_training: It cannot be known before training.
         log_scale: Twice as much matters equally at every size, so fronts are measured and drawn in its logarithm.
+        relative_spread: Its measurements' spreads are shares of their values, not amounts in its unit.
         summary: One line for people.
     """
 
@@ -30,6 +31,7 @@ class Metric:
     needs_profile: bool = False
     needs_training: bool = False
     log_scale: bool = False
+    relative_spread: bool = False
     summary: str = ""
 
 
@@ -37,8 +39,8 @@ def _quality(name: str, unit: str, direction: str, summary: str) -> Metric:
     return Metric(name, unit, direction, needs_training=True, summary=summary)
 
 
-def _cost(name: str, unit: str, summary: str, needs_profile: bool = False) -> Metric:
-    return Metric(name, unit, "minimize", needs_profile=needs_profile, log_scale=True, summary=summary)
+def _cost(name: str, unit: str, summary: str, needs_profile: bool = False, relative_spread: bool = False) -> Metric:
+    return Metric(name, unit, "minimize", needs_profile, False, True, relative_spread, summary)
 
 
 METRICS: dict[str, Metric] = {
@@ -53,7 +55,7 @@ METRICS: dict[str, Metric] = {
         _quality(
             "agreement", "ratio", "maximize", "share of samples on which student and teacher choose the same class"
         ),
-        _cost("latency_ms", "ms", "median time of one call on a profile", needs_profile=True),
+        _cost("latency_ms", "ms", "median time of one call on a profile", needs_profile=True, relative_spread=True),
         _cost("size_bytes", "bytes", "size of the exported file"),
         _cost("macs", "", "multiply-accumulate operations of one sample"),
         _cost("params", "", "number of parameters"),
@@ -86,6 +88,21 @@ def metric_of(name: str) -> Metric:
     if _USER_METRIC.fullmatch(name):
         return Metric(name, "", None, needs_training=True, summary="a metric of the user's")
     raise ConfigError("a metric must be one of autokd's or 'package.module:metric'", repr(name), nearest(name, METRICS))
+
+
+def relative_spread(metric: str) -> bool:
+    """Whether a measurement's spread is a share of its value, as its metric says; of an unknown metric it is in its unit."""
+    return metric in METRICS and METRICS[metric].relative_spread
+
+
+def error_of(metric: str, value: float, spread: float | None) -> float | None:
+    """A measurement's spread in the measurement's own unit."""
+    return spread * value if spread is not None and relative_spread(metric) else spread
+
+
+def spread_of(metric: str, value: float, error: float | None) -> float | None:
+    """The spread to record for a half-width in the measurement's own unit; the other way round from :func:`error_of`."""
+    return error / value if error is not None and value != 0 and relative_spread(metric) else error
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,19 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A family and its parameters."""
+    """A family and its parameters; :func:`load_space` makes one.
+
+    >>> import optuna
+    >>> space = load_space({"family": "mobilenet", "parameters": {
+    ...     "width_1": {"choice": [8, 16, 32], "stage": "build"},
+    ...     "method": {"choice": ["none", "kd"], "stage": "distill"},
+    ...     "temperature": {"choice": [2, 4], "stage": "distill", "when": {"method": "kd"}}}})
+    >>> space.size()  # a student without a teacher has no temperature
+    9.0
+    >>> params = space.suggest(optuna.trial.FixedTrial({"width_1": 16, "method": "none"}))
+    >>> space.of_stage(Stage.BUILD, params)
+    {'width_1': 16}
+    """
 
     name: str
     family: str

@@ -146,16 +146,28 @@ class SearchConfig(_Block):
     stop_early: Literal["none", "halving"] = Field(
         "none", description="halving: end a training early when others of its cost are better"
     )
-    first_rung: float | Literal["auto"] = Field(
+    first_share: float | Literal["auto"] = Field(
         "auto", description="share of the training before a student may be stopped; auto: a third, then learned"
     )
-    reduction_factor: float = Field(3.0, gt=1, description="of the students at a rung one in so many goes on, at least")
+    reduction_factor: float = Field(
+        3.0, gt=1, description="of the students that came so far one in so many goes on, at least"
+    )
     seed: int | None = Field(
         None,
         ge=0,
         le=2**31 - 1,
         description="of proposals, students' first weights and the order of their samples (default: the study's seed)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_rung(cls, given: Any) -> Any:
+        """The name that ``first_share`` had in the first version: study files and ledgers may have it."""
+        if isinstance(given, Mapping) and "first_rung" in given:
+            if "first_share" in given:
+                raise ValueError("`first_rung` is the old name of `first_share`: give one")
+            return {("first_share" if key == "first_rung" else key): value for key, value in given.items()}
+        return given
 
     @field_validator("strategy")
     @classmethod
@@ -166,7 +178,7 @@ class SearchConfig(_Block):
             raise PydanticCustomError("unknown_name", law, {"mend": nearest(name, known)})
         return name
 
-    @field_validator("first_rung")
+    @field_validator("first_share")
     @classmethod
     def _a_share(cls, value: float | str) -> float | str:
         if isinstance(value, int | float) and not 0 < value < 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from autokd.errors import ConfigError
+from autokd.errors import ConfigError, first_line
 
 Lines = dict[tuple[str | int, ...], int]
 """Line number (from 1) of every key and list item, by path."""
@@ -60,7 +60,7 @@ def parse(text: str, name: str) -> tuple[Any, Lines]:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError("the file must be valid YAML", error.problem, "Mend this line.", name, line) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number or a date that there is not
-        raise ConfigError("the file must be valid YAML", str(error).splitlines()[0], None, name) from None
+        raise ConfigError("the file must be valid YAML", first_line(error), None, name) from None
     except RecursionError:
         raise _too_deep(name) from None
     lines: Lines = {}

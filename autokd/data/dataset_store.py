@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from autokd import registry
 from autokd.errors import StorageError
-from autokd.files import read_json, write_json
+from autokd.files import new_folder, read_json, write_json
 from autokd.protocols import Dataset, InputSpec, Splits
 
 _ARRAYS = ("train", "validation", "calibration", "test")
@@ -21,30 +19,25 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     folder = root / dataset.fingerprint[:24]
     if (folder / "dataset.json").exists():
         return folder
-    work = root / f".{folder.name}.{os.getpid()}"
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        modality = registry.load("modalities", dataset.spec.kind)()
-        for name, array in modality.arrays(dataset.inputs).items():
-            np.save(work / ("inputs.npy" if name == "inputs" else f"inputs.{name}.npy"), array, allow_pickle=False)
-        np.save(work / "targets.npy", dataset.targets, allow_pickle=False)
-        for name in _ARRAYS:
-            np.save(work / f"{name}.npy", getattr(dataset.splits, name), allow_pickle=False)
-        facts = {
-            "name": dataset.name,
-            "classes": list(dataset.classes),
-            "spec": dataset.spec.to_dict(),
-            "fingerprint": dataset.fingerprint,
-        }
-        write_json(work / "dataset.json", facts)
-        if not folder.exists():
-            os.replace(work, folder)
+        with new_folder(folder) as work:
+            modality = registry.load("modalities", dataset.spec.kind)()
+            for name, array in modality.arrays(dataset.inputs).items():
+                np.save(work / ("inputs.npy" if name == "inputs" else f"inputs.{name}.npy"), array, allow_pickle=False)
+            np.save(work / "targets.npy", dataset.targets, allow_pickle=False)
+            for name in _ARRAYS:
+                np.save(work / f"{name}.npy", getattr(dataset.splits, name), allow_pickle=False)
+            facts = {
+                "name": dataset.name,
+                "classes": list(dataset.classes),
+                "spec": dataset.spec.to_dict(),
+                "fingerprint": dataset.fingerprint,
+            }
+            write_json(work / "dataset.json", facts)
     except OSError as error:
         raise StorageError(
             "the study's folder must be writable", str(error), "Free some space or set storage.path."
         ) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 

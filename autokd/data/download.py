@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from autokd.errors import DataError
-from autokd.files import file_sha256
+from autokd.files import file_sha256, new_file
 
 TIMEOUT_S = 30.0
 """Longest silence of the server."""
@@ -35,20 +33,14 @@ def fetch(url: str, file: Path, sha256: str, progress: Callable[[str], None], me
     try:
         if file.is_file() and file_sha256(file) == sha256:
             return file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        os.close(handle)
+        with new_file(file) as part:
+            found = _stream(url, part, progress, mend)
+            if found != sha256:
+                raise DataError(
+                    f"{url} must have the SHA-256 {sha256}", found, f"A proxy may have answered instead. {mend}"
+                )
     except OSError as error:
         raise DataError(f"{file.parent} must be a writable folder", error.strerror or error) from error
-    try:
-        found = _stream(url, Path(part), progress, mend)
-        if found != sha256:
-            raise DataError(
-                f"{url} must have the SHA-256 {sha256}", found, f"A proxy may have answered instead. {mend}"
-            )
-        Path(part).replace(file)
-    finally:
-        Path(part).unlink(missing_ok=True)
     return file
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -17,6 +17,7 @@ from autokd.data.decode import guarded, header, pixels
 from autokd.data.listing import Listing, list_images
 from autokd.data.source import needed_path, source
 from autokd.errors import DataError, StorageError
+from autokd.files import new_file
 from autokd.protocols import DataOptions, RawData
 
 FORMAT = 1
@@ -88,22 +89,20 @@ def _decode(
                     yield block
                     tell(f"decoding images: {i} of {len(files)}")
 
-        part = _write_part(target, shape, decoded())
-    if channels is None and planes == 3 and not colour:
-        # Grey pictures are often stored as colour; one plane says it all. Only the reduced array may get the final
-        # name: were this interrupted, the other would be taken for the result.
-        part = _first_plane(part, target, tell)
-    _publish(part, target)
+        with new_file(target, disk=_cache) as part:
+            _write(part, shape, decoded())
+            if channels is None and planes == 3 and not colour:
+                # Grey pictures are often stored as colour; one plane says it all. Only the reduced array may get the
+                # final name: were this interrupted, the other would be taken for the result.
+                tell("all images are grey: keeping one channel")
+                _keep_first_plane(part)
 
 
-def _first_plane(part: Path, target: Path, tell: Callable[[str], None]) -> Path:
-    try:
-        tell("all images are grey: keeping one channel")
-        full = np.load(part, mmap_mode="r", allow_pickle=False)
+def _keep_first_plane(file: Path) -> None:
+    with new_file(file, lasting=False, disk=_cache) as part:
+        full = np.load(file, mmap_mode="r", allow_pickle=False)
         blocks = (full[s : s + _BATCH, :1] for s in range(0, len(full), _BATCH))
-        return _write_part(target, (len(full), 1, *full.shape[2:]), blocks)
-    finally:
-        part.unlink(missing_ok=True)
+        _write(part, (len(full), 1, *full.shape[2:]), blocks)
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[Path], T], files: list[Path]) -> Iterator[T]:
@@ -124,37 +123,18 @@ def _choose_size(heights: list[int], widths: list[int], tell: Callable[[str], No
     return chosen[0], chosen[1]
 
 
-def _write_part(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> Path:
-    """A whole ``.npy`` file beside the target, under a name of its own; nothing is left when it cannot be finished.
+def _write(file: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """A whole ``.npy`` file, by plain writes: a full disk is then an error, where a memory map would end the process."""
+    with _cache(), file.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            out.write(np.ascontiguousarray(block).data)
 
-    Plain writes: a full disk is then an error, where a memory map would end the process.
-    """
-    part: Path | None = None
+
+@contextmanager
+def _cache() -> Iterator[None]:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, facts)
-            for block in blocks:
-                file.write(np.ascontiguousarray(block).data)
-    except BaseException as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritable(error) from error
-        raise
-    return part
-
-
-def _publish(part: Path, target: Path) -> None:
-    try:
-        part.replace(target)
+        yield
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise _unwritable(error) from error
-
-
-def _unwritable(error: OSError) -> StorageError:
-    return StorageError("the data cache must be writable", str(error), "Free some space or set storage.path.")
+        law = "the data cache must be writable"
+        raise StorageError(law, str(error), "Free some space or set storage.path.") from error

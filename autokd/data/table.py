@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autokd.errors import DataError
+from autokd.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def read_table(
         raise DataError(f"{file} must hold rows", "an empty file") from error
     except (OSError, EOFError, zlib.error, ValueError, pd.errors.ParserWarning) as error:
         mend = "Check `data.separator` and that the file is whole and UTF-8."
-        raise DataError(f"{file} must be a readable table", str(error).strip().splitlines()[0], mend) from error
+        raise DataError(f"{file} must be a readable table", first_line(error), mend) from error
     if header:
         frame.columns = pd.Index([str(c).strip() for c in frame.columns])
     else:

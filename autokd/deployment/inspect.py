@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from autokd.errors import UserError
+from autokd.errors import UserError, first_line
 from autokd.files import file_sha256
 
 WEIGHT_INPUT = {
@@ -82,9 +82,7 @@ def inspect(path: Path) -> FileFacts:
         if not (model.ir_version and model.graph.node and model.graph.input):  # nothing at all parses too
             raise ValueError("it holds no graph")
     except Exception as error:
-        raise UserError(
-            "the file must be an ONNX model", f"{path}: {str(error).splitlines()[0] if str(error) else error}"
-        ) from error
+        raise UserError("the file must be an ONNX model", f"{path}: {first_line(error)}") from error
     graph = model.graph
     fixed = {i.name for i in graph.initializer}
     source = next(i for i in graph.input if i.name not in fixed)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from autokd.errors import StorageError
+from autokd.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,10 @@ def save(
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     # cloned: safetensors takes neither shared nor strided storage, and tied weights share theirs
     flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    part = path.with_name(path.name + f".{os.getpid()}.part")
+    data = to_bytes(flat, metadata={"key": key, "scalars": json.dumps(dict(scalars))})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(to_bytes(flat, metadata={"key": key, "scalars": json.dumps(dict(scalars))}))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_atomic(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise StorageError(
             "The disk must take a checkpoint", f"{path}: {error.strerror}", "Free some space."
         ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autokd.errors import StageFailure
+from autokd.errors import StageFailure, first_line
 
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
@@ -31,8 +31,7 @@ def memory_errors_named() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         text = str(error)
         if isinstance(error, MemoryError) or any(hint in text.lower() for hint in _NO_MEMORY):
-            detail = text.splitlines()[0][:200] if text else type(error).__name__
-            raise StageFailure("distill", "out_of_memory", detail) from error
+            raise StageFailure("distill", "out_of_memory", first_line(error, 200)) from error
         raise
 
 

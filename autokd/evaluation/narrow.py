@@ -31,7 +31,7 @@ from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import Shortens
 from autokd.students.blueprint import Blueprint
 from autokd.students.build import prune_groups
-from autokd.trial import ParamValue, Violation
+from autokd.trial import Cut, ParamValue, Violation
 
 Params = Mapping[str, ParamValue]
 RATIOS = (0.25, 0.5)
@@ -61,9 +61,15 @@ class Variant:
     ratios: Mapping[str, float]
     shape: Params
 
+    def cuts(self, before: Params) -> list[Cut]:
+        """What it takes from a student of the shape ``before``."""
+        groups = {"all": max(self.ratios.values())} if len(self.ratios) > 1 else self.ratios
+        channels = [Cut("channels", group, 1.0, 1.0 - ratio) for group, ratio in groups.items()]
+        return channels + [Cut("shape", name, before.get(name), value) for name, value in self.shape.items()]
+
 
 @dataclass
-class Cut:
+class Narrowed:
     """A variant that was built and timed.
 
     Args:
@@ -97,20 +103,21 @@ class Narrower:
     ) -> None:
         self.bench, self.blueprint, self.profiles, self.cost, self.plan = bench, blueprint, profiles, cost.name, plan
 
-    def narrow(self, model: nn.Module, keep: float) -> tuple[Cut, list[str], float]:
+    def narrow(self, model: nn.Module, keep: float) -> tuple[Narrowed, list[Cut], float]:
         """The student after cuts that bring its cost to about ``keep`` of what it was.
 
         Returns:
-            The smaller student, the names of the cuts in order, and the cost of the whole one.
+            The smaller student, the cuts in order, and the cost of the whole one.
 
         Raises:
             Infeasible: No variant saves anything.
         """
-        now = Cut(model, self.blueprint, 0.0, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
+        now = Narrowed(model, self.blueprint, 0.0, Variant("", {}, {}), self.loss(copy.deepcopy(model)))
         before = now.cost = self.measure(model, now.variant)
         whole = now.loss
-        done: list[str] = []
-        while len(done) < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
+        done: list[Cut] = []
+        steps = 0
+        while steps < CUTS and math.log(before / now.cost) < math.log(1 / keep) - SLACK:
             best = self._best_cut(now, math.log(1 / keep) - math.log(before / now.cost))
             if best is None:
                 break
@@ -118,14 +125,14 @@ class Narrower:
             harm, average = self._harm(now, best), (now.loss - whole) / saved if done else 0.0
             if saved >= math.log(1 / keep) / 2 and harm > HARSH * max(average, 0.1):
                 break  # half a step that is tuned first is better than a whole one that breaks the student
-            now = best
-            done.append(best.variant.name)
+            done += best.variant.cuts(now.blueprint.shape)
+            now, steps = best, steps + 1
         if not done:
             law = f"{self.cost} <= {keep:g} times the parent's"
             raise Infeasible((Violation(law, before, before * (1 - keep)),))
         return now, done, before
 
-    def _best_cut(self, now: Cut, need: float) -> Cut | None:
+    def _best_cut(self, now: Narrowed, need: float) -> Narrowed | None:
         """The cut that harms least for what it saves; all are timed as sketches, those that suffice best are scored.
 
         Args:
@@ -146,12 +153,12 @@ class Narrower:
         # what does no harm is judged by what it saves
         return min(found, key=lambda c: self._harm(now, c))
 
-    def _harm(self, now: Cut, cut: Cut) -> float:
+    def _harm(self, now: Narrowed, cut: Narrowed) -> float:
         """Nats that a cut costs for a logarithm of cost."""
         for_good = LOST if PIXELS in cut.variant.shape else 1.0
         return for_good * max(cut.loss - now.loss, 1e-3) / math.log(now.cost / cut.cost)
 
-    def variants(self, now: Cut) -> list[Variant]:
+    def variants(self, now: Narrowed) -> list[Variant]:
         """Every smaller version worth a timing."""
         groups = prune_groups(now.model) or default_groups(now.model)
         found = [Variant(f"prune_{name} {ratio:g}", {name: ratio}, {}) for name in groups for ratio in RATIOS]
@@ -163,21 +170,21 @@ class Narrower:
             found += [Variant(name, {}, dict(change)) for name, change in shorter.items()]
         return found
 
-    def _reshaped(self, now: Cut, variant: Variant) -> nn.Module:
+    def _reshaped(self, now: Narrowed, variant: Variant) -> nn.Module:
         """The student in the variant's shape, channels not yet cut; a shape does not tell what its layers lost before."""
         if not variant.shape:
             return now.model
         with self.bench.pace():
             return inherit(_reshaped(now.blueprint, variant), now.model.state_dict())
 
-    def apply(self, now: Cut, variant: Variant, whole: nn.Module, cost: float) -> Cut:
+    def apply(self, now: Narrowed, variant: Variant, whole: nn.Module, cost: float) -> Narrowed:
         """The variant with inherited weights, scored."""
         model = whole
         if variant.ratios:
             with self.bench.pace():
                 model = copy.deepcopy(whole)
                 cut_channels(model, self.bench.data, variant.ratios, L1())
-        return Cut(model, _reshaped(now.blueprint, variant), cost, variant, self.loss(model))
+        return Narrowed(model, _reshaped(now.blueprint, variant), cost, variant, self.loss(model))
 
     def measure(self, whole: nn.Module, variant: Variant) -> float:
         """The cost of a variant as it would ship, sketched and timed shortly where it is a time."""

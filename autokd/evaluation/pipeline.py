@@ -12,12 +12,13 @@ from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir, disk_error
 from autokd.files import write_atomic
 from autokd.trial import (
+    RESTED,
     Candidate,
     Origin,
     Outcome,
     StageRecord,
     TrialRecord,
-)  # fmt: skip
+)
 
 
 def evaluate(
@@ -51,7 +52,7 @@ def evaluate(
         return run.record(Outcome.INFEASIBLE, violations=end.violations)
     except Paused as rest:
         run.note_curve(rest.share)
-        run.notes["rung"] = {"share": until}
+        run.notes[RESTED] = until
         return run.record(Outcome.STOPPED)
     except StorageError:
         raise

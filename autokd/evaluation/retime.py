@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
@@ -18,7 +17,7 @@ from autokd.evaluation.stages.measure import Quality
 from autokd.evaluation.stages.remeasure import KnownFile, Remeasure
 from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir
-from autokd.files import link, write_atomic
+from autokd.files import link, new_folder, write_atomic
 from autokd.storage.results import Member, checked_file
 from autokd.storage.stage_store import RESULT, StageStore
 from autokd.trial import RETIMED, TRAINING, Candidate, Measurement, Outcome, Stage, StageRecord, TrialRecord
@@ -161,15 +160,11 @@ def link_stages(source: StageStore, target: StageStore, stages: Collection[str])
         stage, _, key = entry.name.partition("-")
         if stage not in stages or "." in key or not (entry / RESULT).exists() or final.exists():
             continue
-        work_folder = target.folder / f"{entry.name}.linked-{os.getpid()}"
         try:
-            work_folder.mkdir()
-            for file in entry.iterdir():
-                link(file, work_folder / file.name)
-            os.replace(work_folder, final)
+            with new_folder(final) as folder:
+                for file in entry.iterdir():
+                    link(file, folder / file.name)
             given += 1
         except FileNotFoundError:  # the other study dropped it this very moment
             continue
-        finally:
-            shutil.rmtree(work_folder, ignore_errors=True)
     return given

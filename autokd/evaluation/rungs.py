@@ -53,7 +53,7 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
         if rung.kind == "train":
             trained = train_on(run, parent, blueprint, teaching)
         else:
-            trained = _step_down(run, rung, parent, blueprint, teaching, origin[2] if origin else "")
+            trained = _step_down(run, rung, parent, blueprint, teaching, origin.plan if origin else "")
             blueprint = shaped_as(trained, blueprint)
             run.notes |= {name: trained.value[name] for name in ("cuts", "cost_before", "cost_after")}
             run.notes["shape"] = dict(blueprint.shape)
@@ -63,7 +63,7 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
             run.notes["history"] = trained.value["history"]
     run.copy_curve(trained)
     run.params |= {name: value for name, value in blueprint.shape.items() if name in run.params}
-    run.ship_cheapest(trained, blueprint, origin[2] if origin else None)
+    run.ship_cheapest(trained, blueprint, origin.plan if origin else None)
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True))
 
 
@@ -90,11 +90,11 @@ def weights_of(parts: Parts, origin: Origin | None) -> Stored:
     Raises:
         StageFailure: They were dropped from the store.
     """
-    value = parts.store.find(*origin[:2]) if origin else None
+    value = parts.store.find(origin.stage, origin.key) if origin else None
     if origin is None or value is None:
         detail = "the parent's weights are no longer in the stage store (storage.max_gb, autokd gc)"
         raise StageFailure("build", "error", detail)
-    return Stored(Stage(origin[0]), origin[1], parts.store.path(*origin[:2]), value)
+    return Stored(Stage(origin.stage), origin.key, parts.store.path(origin.stage, origin.key), value)
 
 
 def shaped_as(stored: Stored, blueprint: Blueprint) -> Blueprint:

@@ -57,7 +57,7 @@ class Evaluation:
     ) -> None:
         self.parts, self.candidate, self.trial = parts, candidate, trial
         self.until, self.before = until, before
-        self.compared = parts.plan.config.search.stop_early != "none"
+        self.stops_early = parts.plan.config.search.stop_early != "none"
         self.params: dict[str, ParamValue] = dict(candidate.params)
         self.measured: dict[str, Measurement] = {}
         self.began_training = False
@@ -76,7 +76,7 @@ class Evaluation:
 
         parent = self.teach(self.begin(blueprint, cutting, self.bits), blueprint, teaching)
         self.copy_curve(parent)
-        if self.compared:
+        if self.stops_early:
             self.note_curve()
         if cutting:
             tuning = replace(teaching, recipe=tuning_recipe(config.training, pruning, teaching.recipe))
@@ -110,12 +110,12 @@ class Evaluation:
             tuple(verdict.limited_profiles(plan)),
             parts.clock,
             limits,
-            verdict.remembered(plan, self.compared),
-            self.compared,
+            verdict.remembered(plan, self.stops_early),
+            self.stops_early,
             (INT8_GAIN, *GAINS) if bits == 8 and limits else (),
         )
         self._learn(self.do(screen, root))
-        if self.compared:
+        if self.stops_early:
             names = {o.name for o in plan.objectives}
             self.notes["screened"] = {name: m.value for name, m in self.measured.items() if name in names}
         self._refuse_what_cannot_fit()

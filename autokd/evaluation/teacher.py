@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -21,7 +20,7 @@ from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages.training import WEIGHTS, tensors_of
-from autokd.files import digest, write_json
+from autokd.files import digest, publish, write_json
 from autokd.protocols import CurvePoint, Dataset, Pace, Teacher, TeacherOptions
 from autokd.students.build import build_module, family_key
 from autokd.students.raw_input import RawInput
@@ -144,5 +143,5 @@ def _train(
         for left_over in work.glob("checkpoint*"):
             left_over.unlink()
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
+        publish(work, folder)
     return folder

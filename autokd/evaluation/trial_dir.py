@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd import trial
-from autokd.errors import Infeasible, Paused, StageFailure, StorageError
+from autokd.errors import Infeasible, Paused, StageFailure, StorageError, named_line
 from autokd.evaluation.stages.stage import Stage, Stored, Tools, key_of
 from autokd.files import write_json
 from autokd.hardware.meter import timing_cpu_s
@@ -41,7 +41,7 @@ class TrialDir:
         """Tell the driver and the dashboard where this trial is. That training began is not forgotten."""
         self.began_training |= bool(progress.get("began_training"))
         known = {"stage": self.current, "time": time.time(), "began_training": self.began_training}
-        write_json(self.folder / "progress.json", known | progress)
+        write_json(self.folder / "progress.json", known | progress, lasting=False)
 
     def run(self, stage: Stage, parent: Stored | None, tools: Tools) -> Stored:
         """Run a stage, or find its result under its key.
@@ -108,7 +108,7 @@ class _Guard:
             raise StageFailure(self.stage.value, error.cause, error.detail, error.traceback or text) from error
         if full := disk_error(error):
             raise full from error
-        raise StageFailure(self.stage.value, _cause(error), _first_line(error), text) from error
+        raise StageFailure(self.stage.value, _cause(error), named_line(error), text) from error
 
 
 def disk_error(error: Exception) -> StorageError | None:
@@ -129,8 +129,3 @@ def _cause(error: Exception) -> str:
     ):
         return "out_of_memory"
     return "error"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -9,12 +9,11 @@ in a storage shares it. Drift beyond ``LIMIT`` is no clock rate any more, and no
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from autokd.files import new_file
 from autokd.hardware.device import DeviceFacts
 
 LIMIT = 0.25
@@ -67,17 +66,9 @@ class HostClock:
         if file is None:
             return beat_us
         with suppress(OSError):  # a full disk is reported by what needs the disk
-            file.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"host": self.facts.host, "cpu": self.facts.cpu, "beat_us": beat_us})
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as temporary:
-                temporary.write(text)
-            if self._kept() is None:
-                file.unlink(missing_ok=True)  # broken
-            try:
-                os.link(temporary.name, file)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links: of two that calibrate at once the last one's is kept
-                os.replace(temporary.name, file)
-            Path(temporary.name).unlink(missing_ok=True)
+            with new_file(file, replace=False) as part:
+                part.write_text(text, encoding="utf-8")
+                if self._kept() is None:
+                    file.unlink(missing_ok=True)  # broken
         return self._kept() or beat_us

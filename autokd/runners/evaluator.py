@@ -194,11 +194,11 @@ class Evaluator:
 
 
 def going_on(job: Mapping[str, Any], record: TrialRecord) -> dict[str, Any]:
-    """The job that goes on with one that rested at a rung, as far as the next rung."""
-    reached = record.notes["rung"]["share"]
-    rungs = [share for share in job["rungs"] if share > reached]
+    """The job that goes on with one that rested at a checkpoint share, as far as the next."""
+    reached = record.rested_at
+    shares = [share for share in job["shares"] if reached is None or share > reached]
     before = [asdict(stage) for stage in record.stages]
-    return {**job, "rungs": rungs, "until": rungs[0] if rungs else None, "before": before}
+    return {**job, "shares": shares, "until": shares[0] if shares else None, "before": before}
 
 
 def lost_record(job: Mapping[str, Any], cause: str, detail: str) -> TrialRecord:

@@ -37,12 +37,12 @@ class InlineRunner:
 
 
 def _evaluate(job: Job, parts: Parts, driver: Driver) -> TrialRecord:
-    """From rung to rung, as far as the driver wants it."""
+    """From one checkpoint share to the next, as far as the driver wants it."""
     from autokd.evaluation.pipeline import evaluate
     from autokd.evaluation.trial_dir import TrialDir
 
     record = None
-    for until in (*job.rungs, None):
+    for until in (*job.shares, None):
         before = record.stages if record else ()
         record = evaluate(job.candidate, parts, TrialDir(job.folder, parts.store), job.origin, until, before)
         if not driver.goes_on(job, record):

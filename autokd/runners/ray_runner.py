@@ -26,7 +26,7 @@ from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from autokd.config.plan import Plan
-from autokd.errors import HardwareError, StorageError
+from autokd.errors import HardwareError, StorageError, first_line
 from autokd.runners.evaluator import Evaluator, going_on
 from autokd.runners.limits import limits_of
 from autokd.runners.ray_scheduler import LedgerScheduler
@@ -42,8 +42,8 @@ REACH_S = 10.0
 class Trainable(tune.Trainable):
     """One candidate: hands the job to the actor's worker process and returns its record.
 
-    A step is the training between two rungs of halving; without rungs there is one. A record with the outcome ``stopped``
-    is that of a candidate which rests at a rung: the next step goes on, if the scheduler lets it come.
+    A step is the training between two of halving's checkpoint shares; without them there is one. A record with the outcome
+    ``stopped`` is that of a candidate which rests at a share: the next step goes on, if the scheduler lets it come.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -175,7 +175,7 @@ def _cluster(address: str | None, plan: Plan, concurrency: int) -> Any:
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError, AuthenticationError) as error:
         law = f"Ray must start on {address or 'this host'}"
-        raise HardwareError(law, str(error).splitlines()[0], _mend(error)) from None
+        raise HardwareError(law, first_line(error), _mend(error)) from None
     try:
         _check_resources(plan)
         yield

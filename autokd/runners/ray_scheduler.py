@@ -17,8 +17,20 @@ class HalvingScheduler(FIFOScheduler):
 
     One metric is learned, and the others are known from a trial's first result on: latency, size, price. ::
 
-        tune.Tuner(trainable, tune_config=tune.TuneConfig(
-            scheduler=HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27), num_samples=60))
+        tune.Tuner(trainable, tune_config=tune.TuneConfig(scheduler=scheduler, num_samples=60))
+
+    What Tune asks it: four trials have come to a third of their training. The last is beaten at equal cost, but a weaker one
+    that is faster is not.
+
+    >>> from types import SimpleNamespace
+    >>> scheduler = HalvingScheduler("accuracy", {"latency_ms": "min"}, max_t=27)
+    >>> def told(trial_id, accuracy, latency_ms):
+    ...     result = {"training_iteration": 9, "accuracy": accuracy, "latency_ms": latency_ms}
+    ...     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
+    >>> told("a", 0.9, 2.0), told("b", 0.8, 2.0), told("c", 0.85, 2.0), told("d", 0.7, 2.0)
+    ('CONTINUE', 'CONTINUE', 'CONTINUE', 'STOP')
+    >>> told("e", 0.6, 1.0)
+    'CONTINUE'
 
     Args:
         quality: Metric that trials learn.
@@ -26,8 +38,8 @@ class HalvingScheduler(FIFOScheduler):
         mode: ``"max"`` or ``"min"``, of ``quality``.
         time_attr: Result that counts a trial's training.
         max_t: Its value at the end of a training; a trial that has come there is done.
-        first: Share of the training at the first rung; ``None``: a third, later learned from finished trials.
-        reduction_factor: Of the trials at a rung one in so many goes on, at least; also the ratio of two rungs.
+        first: The first share of the training at which trials are compared; ``None``: a third, later learned from finished trials.
+        reduction_factor: Of the trials at a share one in so many goes on, at least; also the ratio of two shares.
 
     Raises:
         ValueError: A mode, a share or a factor that is none.
@@ -57,7 +69,7 @@ class HalvingScheduler(FIFOScheduler):
         self.stopped: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop a trial at a rung that it has just come to, or at the end of its training."""
+        """Stop a trial at a checkpoint share that it has just come to, or at the end of its training."""
         share = min(1.0, result[self.time_attr] / self.max_t)
         before = self.rule.curves.get(trial.trial_id)
         points = before.points if before is not None else ()
@@ -66,8 +78,8 @@ class HalvingScheduler(FIFOScheduler):
         self.rule.tell(trial.trial_id, curve)
         if share >= 1:
             return str(TrialScheduler.STOP)
-        reached = [rung for rung in self.rule.rungs() if done < rung <= share]
-        if all(self.rule.goes_on(trial.trial_id, rung) for rung in reached):
+        reached = [s for s in self.rule.shares() if done < s <= share]
+        if all(self.rule.goes_on(trial.trial_id, s) for s in reached):
             return str(TrialScheduler.CONTINUE)
         self.stopped.add(trial.trial_id)
         return str(TrialScheduler.STOP)
@@ -81,8 +93,8 @@ class HalvingScheduler(FIFOScheduler):
             self.rule.tell(trial.trial_id, self._curve(result, before.points if before else (), ended=True))
 
     def debug_string(self) -> str:
-        rungs = ", ".join(f"{share:.0%}" for share in self.rule.rungs())
-        return f"Non-dominated successive halving: rungs at {rungs} of the training, {len(self.stopped)} stopped."
+        shares = ", ".join(f"{share:.0%}" for share in self.rule.shares())
+        return f"Non-dominated successive halving: compares at {shares} of the training, {len(self.stopped)} stopped."
 
     def _curve(self, result: Mapping[str, Any], points: tuple[tuple[float, float], ...], ended: bool) -> Curve:
         costs = tuple(sign * float(result[name]) for name, sign in self.costs.items())
@@ -101,7 +113,7 @@ class LedgerScheduler(FIFOScheduler):
         self.searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Go on from a rung, or stop there; the searcher then tells the ledger the record of the rung."""
+        """Go on from a checkpoint share, or stop there; the searcher then tells the ledger the record of the rest."""
         job, text = self.searcher.jobs.get(trial.trial_id), result.get(REPORTED_KEY)
         if result.get("done") or job is None or not text:
             return str(TrialScheduler.CONTINUE)

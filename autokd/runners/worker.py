@@ -77,7 +77,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.trial_dir import TrialDir
         from autokd.runners.memory import give_back, keep_freed
-        from autokd.trial import Candidate, Rung, StageRecord
+        from autokd.trial import Candidate, Origin, Rung, StageRecord
 
         torch.set_num_threads(threads)
         keep_freed()
@@ -97,7 +97,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
                 continue
             folder = Path(job["folder"])
             candidate = Candidate(job["params"], Rung(**job["rung"]) if job.get("rung") else None)
-            origin = tuple(job["origin"]) if job.get("origin") else None
+            origin = Origin(*job["origin"]) if job.get("origin") else None
             before = [StageRecord(**stage) for stage in job.get("before", ())]
             record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin, job.get("until"), before)
             say({"number": job["number"], "record": record.to_json()})

@@ -59,18 +59,18 @@ class FrontierSampler(BaseSampler):
     most. Trials in flight count as if they had given what is expected of them ("kriging believer": D. Ginsbourger, R.
     Le Riche & L. Carraro, 2010, https://doi.org/10.1007/978-3-642-10701-6_6), so parallel proposals differ.
 
-    ::
-
-        def latency(params):
-            return 0.1 * params["depth"] * params["width"]
-
-        def objective(trial):
-            params = {"depth": trial.suggest_int("depth", 1, 9), "width": trial.suggest_int("width", 8, 64, step=8)}
-            return latency(params), train_and_validate(params)
-
-        sampler = FrontierSampler(known={0: latency}, seed=0)
-        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
-        study.optimize(objective, n_trials=50)
+    >>> import optuna
+    >>> from autokd.samplers import FrontierSampler
+    >>> def latency(params):
+    ...     return 0.1 * params["depth"] * params["width"]
+    >>> def objective(trial):
+    ...     params = {"depth": trial.suggest_int("depth", 1, 9), "width": trial.suggest_int("width", 8, 64, step=8)}
+    ...     return latency(params), 1 - 1 / (params["depth"] * params["width"])  # in truth: train and validate
+    >>> sampler = FrontierSampler(known={0: latency}, seed=0)
+    >>> study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+    >>> study.optimize(objective, n_trials=15)
+    >>> len(study.best_trials) > 5
+    True
 
     Everything follows from the seed, the trial's number and the study's other trials, so a resumed study goes on as an
     uninterrupted one. The space need not be declared: it is what the trials so far have suggested, and under which

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd.config.plan import Plan
-from autokd.errors import StorageError, StudyError, nearest
+from autokd.errors import StorageError, StudyError, first_line, nearest
 from autokd.storage.attributes import CONFIG_KEY, RECORD_KEY, STATE_KEY
 from autokd.storage.optuna_private import constraint_attrs
 from autokd.trial import Outcome, ParamValue, TrialRecord
@@ -57,7 +57,7 @@ def storage_errors(url: str) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
-        text = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        text = first_line(getattr(cause, "orig", None) or cause)
         mend = "Is the server running and the URL right?"
         if "readonly" in text or "disk" in text or "unable to open" in text:
             mend = "Is the folder there, writable, and the disk not full?"

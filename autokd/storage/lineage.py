@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autokd.trial import Rung, TrialRecord
+from autokd.trial import Cut, Rung, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,6 @@ rung trained on; trained on by ``autokd finish``."""
 INHERITS = (TRAIN, NARROW)
 """Kinds of :class:`autokd.trial.Rung` whose shape and weights follow from a parent: none of them is a free choice."""
 RUNGS = (ROOT, *INHERITS)
-_PRUNED = re.compile(r"prune[_ ](?P<group>\S+) (?P<ratio>[0-9.]+)")
 _NUMBERED = re.compile(r"(?P<name>.+)_(?P<place>\d+)")
 
 
@@ -30,13 +29,13 @@ class Step:
         number: The trial.
         kind: Of its rung; ``"finish"`` for a child without a rung, empty for an ordinary trial that such a child descends from.
         parent: Trial that its weights come from; ``None`` where a lineage begins.
-        cuts: What was cut for it, in order, as the step down named it: ``"prune_2 0.5"``, ``"resolution 14"``.
+        cuts: What was cut for it, in order.
     """
 
     number: int
     kind: str
     parent: int | None = None
-    cuts: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Lineage:
         found = []
         for number, rung, parent, cuts in zip(rows["number"], rows["rung"], rows["parent"], rows["cuts"], strict=True):
             kind = rung if isinstance(rung, str) else FINISH
-            done = tuple(cuts.split(", ")) if isinstance(cuts, str) else ()
+            done = cuts if isinstance(cuts, tuple) else ()
             found.append(
                 Step(int(number), kind, int(parent) if parent == parent and parent is not None else None, done)
             )
@@ -164,7 +163,7 @@ class Lineage:
             return f"{word} of {'root ' if self.steps[first].kind == ROOT else ''}{first}"
         return f"{_of(word, step.parent)}, root {first}"
 
-    def history(self, number: int) -> list[str]:
+    def history(self, number: int) -> list[Cut]:
         """Every cut since the root."""
         return [cut for step in self.path(number) for cut in step.cuts]
 
@@ -175,8 +174,8 @@ class Lineage:
     def to_dict(self, number: int) -> dict[str, Any] | None:
         """Plain values, for JSON; ``None`` for a trial that neither descends from another nor is a rung.
 
-        ``rung``; ``parent``; ``root``; ``path``, the ancestors from the root down; ``cuts`` of the last step; ``history``, all
-        cuts since the root; ``channels_left``, about, a share by prune group.
+        ``rung``; ``parent``; ``root``; ``path``, the ancestors from the root down; ``cuts`` of the last step, by name;
+        ``history``, all cuts since the root; ``channels_left``, about, a share by prune group.
         """
         step = self.steps.get(number)
         if step is None or not step.kind:
@@ -186,8 +185,8 @@ class Lineage:
             "parent": step.parent,
             "root": self.root(number),
             "path": [s.number for s in self.path(number)[:-1]],
-            "cuts": list(step.cuts),
-            "history": self.history(number),
+            "cuts": [cut.name for cut in step.cuts],
+            "history": [cut.name for cut in self.history(number)],
             "channels_left": self.left(number),
         }
 
@@ -219,7 +218,7 @@ def rung_text(rung: Rung, above: str | None) -> str:
     return _of(rung_word(rung.kind, above), rung.parent)
 
 
-def channels_left(history: Iterable[str]) -> dict[str, float]:
+def channels_left(history: Iterable[Cut]) -> dict[str, float]:
     """Share of its channels that each prune group kept, by the ratios of its cuts; whole groups are left out.
 
     About: a cut rounds widths to multiples of four (:func:`autokd.compression.pruning.prune`).
@@ -227,10 +226,9 @@ def channels_left(history: Iterable[str]) -> dict[str, float]:
     left: dict[str, float] = {}
     others = 1.0
     for cut in history:
-        found = _PRUNED.fullmatch(cut)
-        if found is None:
+        if cut.kind != "channels":
             continue
-        group, keep = found["group"], 1.0 - float(found["ratio"])
+        group, keep = cut.what, float(cut.now or 0.0)
         if group == "all":
             left = {name: share * keep for name, share in left.items()}
             others *= keep
@@ -253,10 +251,9 @@ def cut_words(left: Mapping[str, float]) -> str:
     return f"channels left, about: {left_words(left)}" if left else ""
 
 
-def cut_text(cut: str) -> str:
-    """A cut for people: ``prune_2 0.5`` is ``2: -50% channels``; others are said as they are named."""
-    found = _PRUNED.fullmatch(cut)
-    return f"{found['group']}: -{float(found['ratio']):.0%} channels" if found else cut
+def cut_text(cut: Cut) -> str:
+    """A cut for people: ``2: -50% channels``, ``resolution 14``."""
+    return f"{cut.what}: -{1.0 - float(cut.now or 0.0):.0%} channels" if cut.kind == "channels" else cut.name
 
 
 def grouped(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,7 +280,7 @@ def _of(word: str, parent: int | None) -> str:
 def _step_of(number: int, record: TrialRecord) -> Step:
     kind = record.rung.kind if record.rung else FINISH
     parent = record.parent if record.parent is not None else record.rung.parent if record.rung else None
-    return Step(number, kind, parent, tuple(map(str, record.notes.get("cuts") or ())))
+    return Step(number, kind, parent, record.cuts)
 
 
 def _with_parents(steps: Iterable[Step]) -> list[Step]:

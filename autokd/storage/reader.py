@@ -19,12 +19,13 @@ import pandas as pd
 import sqlalchemy
 from sqlalchemy import bindparam, text
 
-from autokd.config.objectives import Objective
-from autokd.errors import StudyError
+from autokd import registry
+from autokd.config.objectives import Objective, error_of
+from autokd.errors import ConfigError, StudyError
 from autokd.storage.attributes import CONFIG_KEY, CONFIRMED_KEY, RECORD_KEY, RUNG_KEY
 from autokd.storage.ledger import shown_url, sqlite_file, storage_errors
 from autokd.storage.results import Member
-from autokd.trial import CONTINUES, ERROR, RETIMED, Outcome, Rung, TrialRecord
+from autokd.trial import CONTINUES, ERROR, RETIMED, Cut, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -80,7 +81,7 @@ class TrialReader:
         self._spent: dict[str, float] = {}  # CPU seconds of every stage result, by its key
         self._seen = Seen(pd.DataFrame({name: [] for name in FACTS}))
         self._running: tuple[Running, ...] = ()
-        self._rungs: dict[int, Rung | None] = {}  # of running trials, by trial id
+        self._rungs: dict[int, Rung] = {}  # of running trials, by trial id
         self.attrs: dict[str, Any] = {}
         self.refresh()
 
@@ -156,13 +157,12 @@ class TrialReader:
                 found[key] = raw
         return found
 
-    def _rungs_of(self, connection: Any, ids: Sequence[int]) -> dict[int, Rung | None]:
-        """What running trials do on a ladder, by trial id, ``None`` for others; asked for once a trial."""
+    def _rungs_of(self, connection: Any, ids: Sequence[int]) -> dict[int, Rung]:
+        """What running trials do on a ladder, by trial id; asked for once a trial, and in a study of ladders only."""
         found = {key: self._rungs[key] for key in ids if key in self._rungs}
         new = [key for key in ids if key not in found]
-        if not new:
+        if not new or not self._has_ladders():
             return found
-        found |= dict.fromkeys(new)
         query = text(
             "SELECT a.trial_id, a.value_json FROM trial_user_attributes a WHERE a.key = :key AND a.trial_id IN :ids"
         )
@@ -172,6 +172,14 @@ class TrialReader:
                 with suppress(ValueError, TypeError):  # of another make
                     found[key] = Rung(**json.loads(value))
         return found
+
+    def _has_ladders(self) -> bool:
+        """Whether the study's strategy says so; where it cannot be asked, its trials are."""
+        try:
+            name = json.loads(self.attrs[CONFIG_KEY])["config"]["search"]["strategy"]
+            return bool(registry.load("strategies", name).ladders)
+        except (ValueError, TypeError, KeyError, AttributeError, ConfigError):  # of another version, or a person's own
+            return True
 
     def _row(self, row: Any, raw: Mapping[str, Any] | None) -> dict[str, Any]:
         """One trial as columns."""
@@ -196,7 +204,7 @@ class TrialReader:
             "parent": raw.get("parent"),
             "rung": (raw.get("rung") or {}).get("kind"),
             "continues": (raw.get("notes") or {}).get(CONTINUES),
-            "cuts": ", ".join(map(str, (raw.get("notes") or {}).get("cuts") or ())) or None,
+            "cuts": tuple(map(Cut.read, (raw.get("notes") or {}).get("cuts") or ())) or None,
             "retried": bool((raw.get("notes") or {}).get("retried")),
             "retimed": bool((raw.get("notes") or {}).get(RETIMED)),
             "cpu_s": sum(s["cpu_s"] for s in stages if not s["cached"]),
@@ -217,7 +225,7 @@ class TrialReader:
         Columns: ``number``; ``state`` (Optuna's) and ``outcome`` (autokd's); ``feasible`` (measured, and within every
         constraint); ``begun`` and ``ended`` (seconds since the epoch); ``cpu_s``, and ``saved_cpu_s``, what its stages
         would have cost that were found in the store; ``cause``, ``failed_stage``, ``violation``; ``parent`` and ``rung``
-        (on a ladder: ``root``, ``train`` or ``narrow``); ``cuts`` (of a step down: ``"prune_2 0.5, resolution 14"``);
+        (on a ladder: ``root``, ``train`` or ``narrow``); ``cuts`` (of a step down, a tuple of :class:`autokd.trial.Cut`);
         ``continues`` (the stopped trial that it goes on with); ``retried`` (failed, and queued again: it counts towards no
         budget); ``retimed`` (trained by another study);
         ``stage_<name>_s`` (on the clock); ``pruned`` (``"pruned"`` or ``"whole"``); every measurement under its name
@@ -268,8 +276,8 @@ def measured_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
         name = f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]
         value, spread = m["value"], m.get("spread")
         found[name] = value
-        if spread is not None:  # a time's is recorded relative to its value, others in their unit
-            found[name + ERROR] = spread * value if m.get("unit") == "ms" else spread
+        if spread is not None:
+            found[name + ERROR] = error_of(m["metric"], value, spread)
     removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
     cut = bool((raw.get("notes") or {}).get("history"))
     found["pruned"] = "pruned" if cut or any(v > 0 for v in removed) else "whole"

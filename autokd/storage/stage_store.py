@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from autokd.files import folder_bytes, read_json, write_json
+from autokd.files import folder_bytes, publish, read_json, write_json
 from autokd.hardware.turnstile import OnWait, never_mind
 
 RESULT = "result.json"
@@ -82,7 +82,7 @@ class StageStore:
         final = self.path(stage, key)
         work = self.work(stage, key)
         write_json(work / RESULT, result)
-        os.replace(work, final)
+        publish(work, final)
         return final
 
     def entries(self) -> list[Path]:

@@ -107,8 +107,8 @@ class Driver:
         self.known[candidate.key()] = trial.number
         self.strategy.begun(trial.number, candidate)
         folder = self.home / "trials" / f"{trial.number:05d}"
-        rungs = () if self.halving is None else self.halving.rungs(continues)
-        job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), rungs, continues)
+        shares = () if self.halving is None else self.halving.shares(continues)
+        job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), shares, continues)
         shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
         self.running[trial.number] = (trial, job)
         self.on_begin(trial.number)
@@ -187,7 +187,7 @@ class Driver:
     # ------------------------------------------------------------------------------------------ telling
 
     def goes_on(self, job: Job, record: TrialRecord) -> bool:
-        """Whether a trial that rests at a rung of its training goes on; else its record is its outcome."""
+        """Whether a trial that rests at a checkpoint share goes on; else its record is its outcome."""
         with self.lock:
             if record.outcome != Outcome.STOPPED or self.halving is None or job.number not in self.running:
                 return False

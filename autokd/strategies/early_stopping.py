@@ -31,31 +31,32 @@ class EarlyStopping:
     def __init__(self, plan: Plan, home: Path) -> None:
         search = plan.config.search
         self.rule: Halving[int] = Halving(
-            None if search.first_rung == "auto" else float(search.first_rung), search.reduction_factor
+            None if search.first_share == "auto" else float(search.first_share), search.reduction_factor
         )
         self.costs = [o for o in plan.objectives if not metric_of(o.metric).needs_training]
         self.store = StageStore(home / "stages")
         self.stopped: dict[int, tuple[float, str]] = {}
-        """First trial of a stopped candidate: the rung's share, and the key of its training."""
+        """First trial of a stopped candidate: the share it was stopped at, and the key of its training."""
         self.news = True
 
-    def rungs(self, continued: int | None) -> tuple[float, ...]:
-        """Shares of the training at which a trial that begins now reports; of a continued candidate those ahead of it."""
+    def shares(self, continued: int | None) -> tuple[float, ...]:
+        """Checkpoint shares at which a trial that begins now reports; of a continued candidate those ahead of it."""
         curve = self.rule.curves.get(continued) if continued is not None else None
         done = curve.points[-1][0] if curve is not None and curve.points else 0.0
-        return tuple(share for share in self.rule.rungs() if share > done)
+        return tuple(share for share in self.rule.shares() if share > done)
 
     def goes_on(self, candidate: int, record: TrialRecord) -> bool:
-        """Whether a candidate that rests at a rung is to be trained on."""
-        return not self._learn(candidate, record) or self.rule.goes_on(candidate, float(record.notes["rung"]["share"]))
+        """Whether a candidate that rests at a checkpoint share is to be trained on."""
+        known, share = self._learn(candidate, record), record.rested_at
+        return not known or share is None or self.rule.goes_on(candidate, share)
 
     def tell(self, number: int, record: TrialRecord) -> None:
         """A trial ended."""
         candidate = _candidate(number, record)
         known = self._learn(candidate, record)
-        if known and record.outcome == Outcome.STOPPED:
+        if known and record.outcome == Outcome.STOPPED and record.rested_at is not None:
             key = next(s.key for s in record.stages if s.stage == Stage.DISTILL)
-            self.stopped[candidate] = float(record.notes["rung"]["share"]), key
+            self.stopped[candidate] = record.rested_at, key
         elif record.outcome != Outcome.DUPLICATE:
             self.stopped.pop(candidate, None)
             if not known and candidate == number:  # it rested and then was lost: whoever tries again is the candidate

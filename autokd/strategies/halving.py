@@ -2,15 +2,17 @@
 
 Successive halving (K. Jamieson & A. Talwalkar, AISTATS 2016, https://arxiv.org/abs/1502.07943) compares candidates after equal
 training and goes on with the best 1 / ``reduction_factor``; ASHA (L. Li et al., "A system for massively parallel hyperparameter
-tuning", MLSys 2020, https://arxiv.org/abs/1810.05934) decides at once, among those that have reached the rung so far. With several
+tuning", MLSys 2020, https://arxiv.org/abs/1810.05934) decides at once, among those that have come so far. With several
 objectives "the best" are the first layers of non-dominated sorting (K. Deb et al., "A fast and elitist multiobjective genetic
 algorithm: NSGA-II", IEEE Trans. Evol. Comp. 6(2), 2002, https://doi.org/10.1109/4235.996017), as in R. Schmucker et al.,
 "Multi-objective asynchronous successive halving", 2021, https://arxiv.org/abs/2106.12639. Here only one objective is learned: what
-a student costs is exact before its training, so a rung's values are its quality so far and its true costs, and a fast weak student
+a student costs is exact before its training, so what is compared is its quality so far and its true costs, and a fast weak student
 is never compared with a slow strong one as if it wanted to be that.
 
-Two things are added. Whoever nobody beats at a rung goes on, however many these are. And finished trainings show how much was still
-gained after the rung: whose optimistic end would be on the front goes on as well.
+Candidates are compared at *checkpoint shares* of their training. (Those papers call them rungs; here a rung is a ladder's step.)
+
+Two things are added. Whoever nobody beats at a share goes on, however many these are. And finished trainings show how much was
+still gained after it: whose optimistic end would be on the front goes on as well.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ from autokd.pareto import non_dominated
 from autokd.strategies.proxy import spearman
 
 FIRST = 1 / 3
-"""Share of the training at which the first rung is, while nothing better is known."""
+"""The first checkpoint share, while nothing better is known."""
 CANDIDATES = (0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6)
-"""Shares among which the first rung is learned."""
+"""Shares among which the first is learned."""
 INFORMATIVE = 0.7
-"""Least rank correlation of a rung's qualities with the final ones."""
+"""Least rank correlation of the qualities at a share with the final ones."""
 FEWEST_TO_LEARN = 12
 """Finished trainings before a rank correlation is believed."""
 FEWEST_TO_STOP = 4
-"""Candidates at a rung before one is stopped there: among fewer it is no comparison."""
+"""Candidates at a share before one is stopped there: among fewer it is no comparison."""
 FEWEST_TO_FIT = 8
-"""Finished trainings before the gain after a rung is a line in the rung's quality, not a constant."""
+"""Finished trainings before the gain after a share is a line in the quality there, not a constant."""
 OPTIMISM = 0.9
 """Quantile of the gains that a candidate is allowed to hope for."""
 LAST = 0.9
-"""No rung is later: nothing would be left to save."""
+"""No share is later: nothing would be left to save."""
 SAME = 1e-6
 
 Key = TypeVar("Key", bound=Hashable)
@@ -66,11 +68,11 @@ class Curve:
 
 
 class Halving(Generic[Key]):
-    """The rungs of a search, and who goes on from them. It only knows what it was told, in any order.
+    """The checkpoint shares of a search, and who goes on from them. It only knows what it was told, in any order.
 
     Args:
-        first: Share of the training of the first rung, in (0, 1); ``None``: learned from finished trainings.
-        reduction_factor: Of those at a rung one in so many goes on, at least; above 1. Also the ratio of two rungs.
+        first: The first checkpoint share, in (0, 1); ``None``: learned from finished trainings.
+        reduction_factor: Of those at a share one in so many goes on, at least; above 1. Also the ratio of two shares.
 
     Raises:
         ValueError: A share or a factor outside.
@@ -78,7 +80,7 @@ class Halving(Generic[Key]):
 
     def __init__(self, first: float | None = None, reduction_factor: float = 3.0) -> None:
         if first is not None and not 0 < first < 1:
-            raise ValueError(f"the first rung must be a share of the training in (0, 1), but got {first}")
+            raise ValueError(f"the first checkpoint share must be in (0, 1), but got {first}")
         if not reduction_factor > 1:
             raise ValueError(f"reduction_factor must be above 1, but got {reduction_factor}")
         self.first, self.factor = first, reduction_factor
@@ -88,20 +90,20 @@ class Halving(Generic[Key]):
         """A candidate's curve, so far as it is known; replaces what was told of it before."""
         self.curves[key] = curve
 
-    def rungs(self) -> tuple[float, ...]:
+    def shares(self) -> tuple[float, ...]:
         """Shares of the training at which a candidate that begins now is compared, ascending."""
-        share, found = self.first_rung(), []
+        share, found = self.first_share(), []
         while share <= LAST:
             found.append(share)
             share *= self.factor
         return tuple(found)
 
-    def first_rung(self) -> float:
+    def first_share(self) -> float:
         """As stated; or the earliest share whose qualities rank the finished trainings well enough, a third by default.
 
-        An earlier rung needs proof (the lower end of the correlation's interval), and so does the verdict that a third is too
+        An earlier one needs proof (the lower end of the correlation's interval), and so does the verdict that a third is too
         early (the upper end): a dozen trainings say little. Finished trainings are those that were not stopped, so they
-        are more alike than all candidates and rank worse: what is learned errs towards the later rung.
+        are more alike than all candidates and rank worse: what is learned errs towards the later share.
         """
         if self.first is not None:
             return self.first
@@ -116,31 +118,29 @@ class Halving(Generic[Key]):
         return FIRST
 
     def goes_on(self, key: Key, share: float) -> bool:
-        """Whether a candidate at the rung ``share`` is to be trained on.
+        """Whether a candidate at a checkpoint share is to be trained on.
 
         Raises:
-            ValueError: It has not reached the rung.
+            ValueError: It has not come so far.
         """
         here = self._at(share)
         if key not in here:
-            raise ValueError(
-                f"a candidate must have reached the rung at {share:.3g} of its training, but {key} has not"
-            )
+            raise ValueError(f"a candidate must have come to {share:.3g} of its training, but {key} has not")
         if len(here) < FEWEST_TO_STOP:
             return True
         hopes = self._hopes(share)
         return self._ranked_high(key, here) or (hopes is not None and hopes.may_join_the_front(key))
 
     def to_continue(self, stopped: Mapping[Key, float]) -> Key | None:
-        """The stopped candidate whose optimistic end would be on the front by now, the best of its rung; ``None``: none.
+        """The stopped candidate whose optimistic end would be on the front by now, the best at its share; ``None``: none.
 
-        As more trainings finish, it shows better how much is gained after a rung. A place among the best of a rung that has
-        grown (ASHA's promotion) is not enough: where even the optimistic end would be beaten, the rest is not spent.
+        As more trainings finish, it shows better how much is gained after a share. A place among the best of many more
+        (ASHA's promotion) is not enough: where even the optimistic end would be beaten, the rest is not spent.
 
         Args:
-            stopped: The rung's share of every candidate that was stopped and whose training can be continued.
+            stopped: The share of every candidate that was stopped there and whose training can be continued.
         """
-        for share in sorted(set(stopped.values()), reverse=True):  # the later rung first: less is left to spend
+        for share in sorted(set(stopped.values()), reverse=True):  # the later share first: less is left to spend
             here, hopes = self._at(share), self._hopes(share)
             if hopes is None:
                 continue
@@ -153,7 +153,7 @@ class Halving(Generic[Key]):
     # ------------------------------------------------------------------------------------------ how it is decided
 
     def _at(self, share: float) -> dict[Key, tuple[float, ...]]:
-        """Losses ``(1 + costs,)`` at a rung of all that have reached it."""
+        """Losses ``(1 + costs,)`` at a share of all that have come to it."""
         found = {key: (curve.at(share), curve.costs) for key, curve in self.curves.items()}
         return {key: (-quality, *costs) for key, (quality, costs) in found.items() if quality is not None}
 
@@ -161,7 +161,7 @@ class Halving(Generic[Key]):
         return math.ceil(count / self.factor)
 
     def _ranked_high(self, key: Key, here: Mapping[Key, tuple[float, ...]]) -> bool:
-        """Nobody beats it, or it is among the best of the rung."""
+        """Nobody beats it, or it is among the best there."""
         losses = np.array([*here.values()])
         own = [*here].index(key)
         if non_dominated(losses, ["minimize"] * losses.shape[1])[own]:
@@ -181,7 +181,7 @@ class Halving(Generic[Key]):
 
 @dataclass(frozen=True)
 class _Hopes(Generic[Key]):
-    """What candidates at a rung may hope for, by the qualities ``x`` there and ``y`` at the end of finished trainings."""
+    """What candidates at a share may hope for, by the qualities ``x`` there and ``y`` at the end of finished trainings."""
 
     curves: Mapping[Key, Curve]
     share: float
@@ -231,14 +231,14 @@ def crowding(losses: np.ndarray) -> np.ndarray:
     return found
 
 
-def optimistic_gain(at_rung: np.ndarray, at_end: np.ndarray, quality: float) -> float:
-    """What a candidate of this quality at a rung may hope to gain until the end: the .9 quantile of what others gained.
+def optimistic_gain(at_share: np.ndarray, at_end: np.ndarray, quality: float) -> float:
+    """What a candidate of this quality at a share may hope to gain until the end: the .9 quantile of what others gained.
 
-    Weak students gain more than strong ones, so from 8 finished trainings on the gain is a line in the rung's quality and
+    Weak students gain more than strong ones, so from 8 finished trainings on the gain is a line in the quality there and
     the quantile one of the residuals.
     """
-    gains = at_end - at_rung
+    gains = at_end - at_share
     slope = 0.0
-    if len(gains) >= FEWEST_TO_FIT and np.ptp(at_rung) > 0:
-        slope = float(np.cov(at_rung, gains, bias=True)[0, 1] / np.var(at_rung))
-    return float(np.quantile(gains - slope * (at_rung - quality), OPTIMISM))
+    if len(gains) >= FEWEST_TO_FIT and np.ptp(at_share) > 0:
+        slope = float(np.cov(at_share, gains, bias=True)[0, 1] / np.var(at_share))
+    return float(np.quantile(gains - slope * (at_share - quality), OPTIMISM))

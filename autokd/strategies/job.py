@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ class Job:
     folder: Path
     origin: Origin | None = None
     """The trained weights that the candidate's rung goes on from."""
-    rungs: tuple[float, ...] = ()
-    """Shares of the training after which it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
+    shares: tuple[float, ...] = ()
+    """Checkpoint shares of the training, where it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
     continues: int | None = None
     """The stopped trial whose training it goes on with."""
 
@@ -34,9 +34,9 @@ class Job:
             "params": dict(self.candidate.params),
             "folder": str(self.folder),
             "rung": asdict(rung) if rung else None,
-            "origin": self.origin,
-            "rungs": list(self.rungs),
-            "until": self.rungs[0] if self.rungs else None,
+            "origin": list(astuple(self.origin)) if self.origin else None,
+            "shares": list(self.shares),
+            "until": self.shares[0] if self.shares else None,
         }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 NAME = "log(MACs x parameters)"
 THRESHOLD = 0.3
-"""The interval's lower end must lie above it: about what a rung at a ninth of the training reaches, which was too early to
+"""The interval's lower end must lie above it: about what accuracy at a ninth of the training reaches, which was too early to
 be of use."""
 FEWEST = 12
 """Measured students before a proxy may be called informative."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of, spread_of
 from autokd.formatting import common
 from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
@@ -190,13 +190,17 @@ def rows_of(
     for row in frame.to_dict("records"):
         number = int(row["number"])
         measured = {
-            c.name: Measurement.with_error(c.metric, row[c.name], c.unit, c.profile, _known(row.get(c.name + ERROR)))
+            c.name: _measurement(c, row[c.name], _known(row.get(c.name + ERROR)))
             for c in columns
             if _known(row.get(c.name)) is not None
         }
         own = {c.removeprefix(prefix): row[c] for c in params}
         found.append(_row(number, columns, measured, confirmed.get(str(number)), lineage, own))
     return found
+
+
+def _measurement(column: Column, value: float, error: float | None) -> Measurement:
+    return Measurement(column.metric, value, column.unit, column.profile, spread_of(column.metric, value, error))
 
 
 def confirmed_facts(confirmed: Mapping[str, float] | None) -> Iterator[Confirmed]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from autokd.errors import StorageError, TeacherError
+from autokd.files import new_file
 from autokd.protocols import Pace, TapTeacher, Teacher, Views
 from autokd.teachers.batches import batch_size
 
@@ -286,8 +286,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
 
 def _replace(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
     """Writes beside ``path``, then renames. Written, not mapped: on a full disk a mapped write kills the process."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with new_file(path, disk=lambda: _disk(path.parent)) as part:
         with _disk(path.parent):
             file = part.open("wb", buffering=0)  # a buffer would fail once more on closing
         with file:
@@ -296,13 +295,6 @@ def _replace(path: Path, chunks: Iterator[bytes] | list[bytes]) -> None:
                 while len(rest):
                     with _disk(path.parent):
                         rest = rest[file.write(rest) :]
-            with _disk(path.parent):
-                os.fsync(file.fileno())
-        with _disk(path.parent):
-            part.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autokd.errors import TeacherError, nearest
+from autokd.errors import TeacherError, named_line, nearest
+from autokd.files import new_file
 from autokd.protocols import TeacherOptions
 from autokd.teachers import scores
 from autokd.teachers.batches import batch_size
@@ -92,11 +92,9 @@ class ModuleTeacher:
         path = self._folder / f"teacher-{self.fingerprint[:16]}.onnx"
         if path.is_file():
             return path
-        part = path.with_suffix(f".{os.getpid()}.part")
         example = torch.from_numpy(self._sample[:1]).to(self._device)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with warnings.catch_warnings():
+            with new_file(path) as part, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracing exporter announces its age; the dynamo one takes seconds
                 torch.onnx.export(
                     self._module,
@@ -108,10 +106,7 @@ class ModuleTeacher:
                     dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}},
                     opset_version=17,
                 )
-            part.replace(path)
         except Exception:  # whatever the exporter cannot do: the teacher still teaches, it is only not timed
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             return None
         return path
 
@@ -124,13 +119,10 @@ class ModuleTeacher:
         try:
             values = self._run(raw)
         except Exception as error:  # a person's module may raise anything
-            first = (str(error).splitlines() or [""])[0][:300]
             mend = (
                 f"It was given {tuple(raw.shape)} {raw.dtype}; state layout, size, scale, mean or std in teacher.input."
             )
-            raise TeacherError(
-                f"Teacher {self.name} must read the data", f"{type(error).__name__}: {first}", mend
-            ) from error
+            raise TeacherError(f"Teacher {self.name} must read the data", named_line(error), mend) from error
         if not scores.fits(values.shape, len(raw), self.classes):
             law = f"Teacher {self.name} must put out scores of shape (N, {self.classes})"
             mend = "Its number of classes must be that of the data."

@@ -14,7 +14,7 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from autokd.errors import ConfigError, TeacherError
+from autokd.errors import ConfigError, TeacherError, first_line
 from autokd.protocols import TeacherOptions
 from autokd.teachers import onnx_outputs, scores
 from autokd.teachers.batches import batch_size
@@ -95,7 +95,7 @@ class OnnxTeacher:
         try:
             return self._session.run(None, feed), len(raw)
         except Exception as error:  # the runtime's exceptions share no base of their own
-            value = f"{self._path}: {_first_line(error)}"
+            value = f"{self._path}: {first_line(error)}"
             raise TeacherError("The teacher's ONNX file must run on the data", value, "State teacher.input.") from error
 
 
@@ -126,7 +126,7 @@ def _graph(path: Path) -> onnx.GraphProto:
         return onnx.load(str(path), load_external_data=False).graph
     except (DecodeError, OSError, ValueError) as error:
         raise TeacherError(
-            "The teacher must be a valid ONNX file", f"{path}: {_first_line(error)}", "Export it again."
+            "The teacher must be a valid ONNX file", f"{path}: {first_line(error)}", "Export it again."
         ) from error
 
 
@@ -141,7 +141,7 @@ def _session(path: Path, device: str) -> ort.InferenceSession:
         return ort.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:  # the runtime's exceptions share no base of their own
         raise TeacherError(
-            "The teacher must be a valid ONNX file", f"{path}: {_first_line(error)}", "Export it again."
+            "The teacher must be a valid ONNX file", f"{path}: {first_line(error)}", "Export it again."
         ) from error
 
 
@@ -183,8 +183,4 @@ def _fingerprint(path: Path, graph: onnx.GraphProto, identity: str) -> str:
 
 
 def _invalid(path: Path, error: Exception) -> TeacherError:
-    return TeacherError("The teacher must be a valid ONNX file", f"{path}: {_first_line(error)}", "Export it again.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return TeacherError("The teacher must be a valid ONNX file", f"{path}: {first_line(error)}", "Export it again.")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from autokd.errors import TeacherError
+from autokd.errors import TeacherError, first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -34,9 +34,8 @@ def read(path: Path) -> dict[str, torch.Tensor]:
         mend = "Save the state dict: torch.save(model.state_dict(), path), or use safetensors."
         raise TeacherError("The teacher's weights must hold tensors only", str(path), mend) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        first = (str(error).splitlines() or [""])[0][:200]
         raise TeacherError(
-            "The teacher's weights must be readable", f"{path}: {first}", "Is the file complete?"
+            "The teacher's weights must be readable", f"{path}: {first_line(error, 200)}", "Is the file complete?"
         ) from error
     return _unwrapped(found, path)
 

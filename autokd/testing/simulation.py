@@ -21,7 +21,7 @@ from autokd.runners.evaluator import going_on
 from autokd.storage.stage_store import CHECKPOINT, StageStore
 from autokd.strategies.driver import Driver
 from autokd.strategies.job import Job
-from autokd.trial import Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, merged
+from autokd.trial import RESTED, Measurement, Outcome, ParamValue, Stage, StageRecord, TrialRecord, merged
 
 POINTS = tuple(i / 8 for i in range(1, 9))
 """Shares of the training at which a simulated curve has a point, as a short training's has."""
@@ -106,7 +106,7 @@ def simulate(
     concurrency: int = 1,
     most_events: float = math.inf,
 ) -> None:
-    """Run a driver's jobs as a runner does, from rung to rung, on a fake clock; the records are those of real trials.
+    """Run a driver's jobs as a runner does, with rests at checkpoint shares, on a fake clock; the records are those of real trials.
 
     The study must have two objectives, accuracy and one latency.
 
@@ -158,7 +158,7 @@ def _piece(job: Job, asked: Mapping[str, Any], curve: SimulatedCurve, driver: Dr
     if until is None:
         measured.append(Measurement("accuracy", curve.final, "ratio"))
     else:
-        notes["rung"] = {"share": until}
+        notes[RESTED] = until
     return TrialRecord(
         Outcome.MEASURED if until is None else Outcome.STOPPED,
         dict(job.candidate.params),

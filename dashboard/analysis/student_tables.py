@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, error_of, metric_of, relative_spread
 from autokd.dashboard.analysis.texts import UNITS, heading, small_times, title, where
 from autokd.formatting import brief, number
 from autokd.storage.lineage import Lineage, left_words
@@ -41,7 +41,8 @@ class Reading:
 def readings(member: Member) -> Iterator[Reading]:
     """Every measurement of a student, then what ``autokd confirm`` found."""
     for m in member.record.measurements:
-        yield Reading(m.metric, where(m), m.value, m.unit, m.error, number(m.value, m.unit, m.spread))
+        text = number(m.value, m.unit, m.spread, relative=relative_spread(m.metric))
+        yield Reading(m.metric, where(m), m.value, m.unit, error_of(m.metric, m.value, m.spread), text)
     for c in confirmed_facts(member.confirmed):
         unit = metric_of(c.metric).unit
         yield Reading(c.metric, _confirmed_on(c), c.value, unit, c.error, number(c.value, unit, c.error))
@@ -80,7 +81,7 @@ def _cells(row: Row) -> dict[str, Any]:
     shown: dict[str, Any] = {"trial": row.number, "lineage": row.origin}
     for m in row.cells:
         if m is not None:
-            shown |= _cell(m.metric, m.profile, m.value, m.error)
+            shown |= _cell(m.metric, m.profile, m.value, error_of(m.metric, m.value, m.spread))
     for c in row.confirmed:
         shown |= _cell(c.metric, _confirmed_on(c), c.value, c.error)
     return shown | {LEFT: left_words(row.left)} | dict(row.params)

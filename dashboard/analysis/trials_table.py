@@ -122,6 +122,8 @@ def for_people(frame: pd.DataFrame, chosen: Sequence[Column]) -> pd.DataFrame:
         if c.source in ("begun", "ended"):
             moments = pd.to_datetime(values.astype(float), unit="s", utc=True)
             values = moments.dt.tz_convert(_here()).dt.tz_localize(None)
+        elif c.source == "cuts":
+            values = values.map(lambda cuts: ", ".join(cut.name for cut in cuts), na_action="ignore")
         elif c.factor != 1.0:
             values = values.astype(float) * c.factor
         elif c.kind == "parameter" or c.source in ("number", "parent", "continues"):

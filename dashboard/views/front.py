@@ -139,10 +139,11 @@ def choose_first(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Seq
 
 def with_spread(row: pd.Series, goal: Objective) -> str:
     """A value with its spread and its device, for a Markdown text."""
-    unit, error = metric_of(goal.metric).unit, row.get(goal.name + ERROR)
-    value = float(row[goal.name])
-    spread = None if error is None or error != error else float(error) / value if unit == "ms" else float(error)
-    return plain(number(value, unit, spread)) + (f" on {plain(goal.profile)}" if goal.profile else "")
+    metric, error, value = metric_of(goal.metric), row.get(goal.name + ERROR), float(row[goal.name])
+    relative = metric.relative_spread
+    spread = None if error is None or error != error else float(error) / value if relative else float(error)
+    where = f" on {plain(goal.profile)}" if goal.profile else ""
+    return plain(number(value, metric.unit, spread, relative=relative)) + where
 
 
 def in_words(view: View, rows: pd.DataFrame, front: pd.DataFrame, goals: Sequence[Objective]) -> str:

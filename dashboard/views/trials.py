@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from autokd.config.objectives import relative_spread
 from autokd.dashboard.analysis import trials_table as tables
 from autokd.dashboard.analysis.evidence import traceback_of
 from autokd.dashboard.analysis.texts import plain
@@ -186,7 +187,9 @@ def what_became(view: View, trial: int, record: TrialRecord) -> None:
     """How it ended, in words."""
     pages = st.session_state["pages"]
     if record.outcome == Outcome.MEASURED:
-        values = {m.name: number(m.value, m.unit, m.spread) for m in record.measurements}
+        values = {
+            m.name: number(m.value, m.unit, m.spread, relative=relative_spread(m.metric)) for m in record.measurements
+        }
         text = ", ".join(f"{o.name} {values[o.name]}" for o in view.objectives if o.name in values)
         st.markdown(plain(f"Measured: {text}."))
         broken(record)
@@ -199,7 +202,7 @@ def what_became(view: View, trial: int, record: TrialRecord) -> None:
     elif record.outcome == Outcome.DUPLICATE:
         st.markdown(plain(f"The same candidate as trial {record.duplicate_of}: it was not evaluated again."))
     elif record.outcome == Outcome.STOPPED:
-        share = (record.notes.get("rung") or {}).get("share")
+        share = record.rested_at
         after = "" if share is None else f" after {share:.0%} of its training"
         text = f"Ended early{after}: others that cost no more were better. `autokd finish {view.name} --trial {trial}` goes on."
         st.markdown(plain(text))

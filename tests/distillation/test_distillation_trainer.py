@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,6 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from autokd.distillation import checkpoint as disk
 from autokd.distillation import optim, trainer, validation
 from autokd.distillation.contexts import computing_in
 from autokd.distillation.knowledge.kd import KD
@@ -318,7 +318,7 @@ def test_full_disk_is_one_clear_error(digits: Digits, tmp_path: Path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(disk.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         fit(net(), digits, SHORT, checkpoint=tmp_path / "c")
     assert list(tmp_path.iterdir()) == []

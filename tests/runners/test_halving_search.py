@@ -41,7 +41,7 @@ def distilled(record: TrialRecord) -> StageRecord:
 
 
 def check_search(study: autokd.Study) -> list[int]:
-    """Bad rates are stopped at a rung, with curve and costs on record, and cost less; returns the stopped trials."""
+    """Bad rates are stopped at a share, with curve and costs on record, and cost less; returns the stopped trials."""
     records = ended(study)
     assert {r.outcome for r in records.values()} <= {Outcome.MEASURED, Outcome.STOPPED, Outcome.DUPLICATE}, records
     stopped = [n for n, r in records.items() if r.outcome == Outcome.STOPPED]
@@ -49,7 +49,7 @@ def check_search(study: autokd.Study) -> list[int]:
     for number in stopped:
         record = records[number]
         assert record.value("latency_ms@cpu_1_thread") and record.value("accuracy") is None
-        assert record.notes["rung"]["share"] <= record.notes["curve"][-1][0] < 1
+        assert record.rested_at <= record.notes["curve"][-1][0] < 1
         assert {s.stage for s in record.stages} == {Stage.BUILD, Stage.SCREEN, Stage.DISTILL}
         assert (study.home / "trials" / f"{number:05d}" / "curve.json").exists()
     wide = [r for r in records.values() if r.params["width_1"] == 24 and r.continues is None]

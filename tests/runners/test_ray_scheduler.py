@@ -1,4 +1,4 @@
-"""The scheduler in anybody's Ray Tune experiment: several objectives, rungs, and a real tuner."""
+"""The scheduler in anybody's Ray Tune experiment: several objectives, checkpoint shares, and a real tuner."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def test_a_trial_is_compared_with_those_of_its_cost() -> None:
     assert [report(rule, "fast and weak", t, 0.3, 1.0) for t in (1, 2, 3)] == [CONTINUE] * 3
     assert [report(rule, "slow and weak", t, 0.3, 9.5) for t in (1, 2, 3)] == [CONTINUE, CONTINUE, STOP]
     assert rule.stopped == {"slow and weak"}
-    assert "rungs at 33% of the training, 1 stopped" in rule.debug_string()
+    assert "compares at 33% of the training, 1 stopped" in rule.debug_string()
 
 
-def test_a_rung_that_a_result_jumps_over_is_decided_at_it() -> None:
+def test_a_share_that_a_result_jumps_over_is_decided_at_it() -> None:
     rule = scheduler(reduction_factor=1.5)
     for k in range(4):
         report(rule, f"strong {k}", 9, 0.9, 5.0)
@@ -103,5 +103,5 @@ def test_in_a_real_tuner_with_reused_actors(tmp_path: Path) -> None:
         ray.shutdown()
     assert not found.errors and len(found) == 24
     ended = {r.config["i"]: r.metrics["training_iteration"] for r in found if r.config and r.metrics}
-    assert set(ended.values()) == {3, 8}, "each ends at the rung or at the end"
+    assert set(ended.values()) == {3, 8}, "each ends at the share or at the end"
     assert len(rule.stopped) == sum(t == 3 for t in ended.values()) >= 3

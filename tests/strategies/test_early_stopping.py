@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from autokd.config.plan import make_plan
 from autokd.errors import ConfigError
 from autokd.pareto import hypervolume
 from autokd.runners.evaluator import going_on, lost_record
+from autokd.storage.attributes import CONFIG_KEY, RECORD_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
 from autokd.strategies.driver import Driver
 from autokd.strategies.early_stopping import resting_folders
 from autokd.study.study import Study
 from autokd.testing.simulation import FakeClock, SimulatedCurve, curve_to, simulate
-from autokd.trial import Outcome, ParamValue, StageRecord, TrialRecord
+from autokd.trial import RESTED, Outcome, ParamValue, StageRecord, TrialRecord
 
 SPACE: dict[str, Any] = {
     "family": "mobilenet",
@@ -96,14 +99,14 @@ def test_whole_study_with_any_sampler(tmp_path: Path, sampler: str) -> None:
     assert all(t.state.is_finished() for t in study.ledger.trials())
 
 
-def test_stopped_trials_have_their_rung_on_record(tmp_path: Path) -> None:
+def test_stopped_trials_have_their_share_on_record(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     run(study)
     stopped = [(t, r) for t in study.ledger.trials() if (r := record_of(t)) and r.outcome == Outcome.STOPPED]
     assert stopped
     for trial, record in stopped:
         assert trial.state.name == "PRUNED" and not record.violations
-        assert record.notes["rung"]["share"] == pytest.approx(1 / 3)
+        assert record.rested_at == pytest.approx(1 / 3)
         assert record.notes["curve"][-1][0] == 0.375 and record.value("accuracy") is None
 
 
@@ -122,7 +125,7 @@ def test_same_candidates_without_halving_cost_more_and_have_the_same_front(tmp_p
 
 @pytest.mark.parametrize("events", [1, 5, 15, 22, 29])
 def test_killed_anywhere_and_resumed(tmp_path: Path, events: int) -> None:
-    """A resumed study knows the rungs from the ledger, pays nothing twice and ends with its budget."""
+    """A resumed study knows the shares from the ledger, pays nothing twice and ends with its budget."""
     study = new_study(tmp_path, budget__trials=24)
     run(study, most_events=events)
     study = Study.open(study.name, study.ledger.url)
@@ -174,7 +177,7 @@ def test_a_queued_continuation_survives_a_kill(tmp_path: Path) -> None:
     driver.halving.rule.to_continue = lambda stopped: number if number in stopped else None  # type: ignore[method-assign]
     job = driver.next()
     assert job is not None and job.continues == number
-    assert job.rungs == ()  # past its only rung
+    assert job.shares == ()  # past its only share
     again = Driver(study.ledger, study.plan, study.home)
     assert again.halving is not None and number not in again.halving.stopped
     job = again.next()
@@ -189,7 +192,7 @@ def test_a_trial_that_rested_and_was_lost_is_tried_again_and_stays_paid(tmp_path
     job = driver.next()
     assert job is not None and driver.halving is not None
     stage = StageRecord("distill", "key", 2.0, 2.0)
-    notes = {"curve": [[0.375, 0.5]], "screened": {"latency_ms@cpu_1_thread": 0.1}, "rung": {"share": job.rungs[0]}}
+    notes = {"curve": [[0.375, 0.5]], "screened": {"latency_ms@cpu_1_thread": 0.1}, RESTED: job.shares[0]}
     rested = TrialRecord(Outcome.STOPPED, job.candidate.params, stages=(stage,), began_training=True, notes=notes)
     assert driver.goes_on(job, rested) and job.number in driver.halving.rule.curves
     if lost == "interrupted":
@@ -199,7 +202,34 @@ def test_a_trial_that_rested_and_was_lost_is_tried_again_and_stays_paid(tmp_path
     assert driver.halving.rule.curves == {}
     assert driver.tally().cpu_s == 2.0 and driver.tally().counted == 0
     again = driver.next()
-    assert again is not None and again.candidate == job.candidate and again.rungs == job.rungs
+    assert again is not None and again.candidate == job.candidate and again.shares == job.shares
+
+
+def test_a_ledger_of_the_first_version_says_where_trials_rested(tmp_path: Path) -> None:
+    """Its records and its plan call the share a rung; its search goes on as if it had been written today."""
+    study = new_study(tmp_path, budget__trials=24, search={**HALVING, "first_share": 0.4})
+    now = run(study)
+    with closing(sqlite3.connect(tmp_path / "autokd.db")) as connection, connection:
+        table, key = "trial_user_attributes", RECORD_KEY
+        rows = connection.execute(f"SELECT trial_id, value_json FROM {table} WHERE key = ?", (key,)).fetchall()
+        for trial, value in rows:
+            raw = json.loads(json.loads(value))
+            if RESTED in raw["notes"]:
+                raw["notes"]["rung"] = {"share": raw["notes"].pop(RESTED)}
+            text = json.dumps(json.dumps(raw))
+            connection.execute(f"UPDATE {table} SET value_json = ? WHERE trial_id = ? AND key = ?", (text, trial, key))
+        (plan,) = connection.execute(
+            "SELECT value_json FROM study_user_attributes WHERE key = ?", (CONFIG_KEY,)
+        ).fetchone()
+        raw = json.loads(json.loads(plan))
+        raw["config"]["search"]["first_rung"] = raw["config"]["search"].pop("first_share")
+        old = json.dumps(json.dumps(raw))
+        connection.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = ?", (old, CONFIG_KEY))
+    again = Study.open(study.name, study.ledger.url)
+    assert again.plan == study.plan and again.plan.config.search.first_share == 0.4
+    driver = Driver(again.ledger, again.plan, again.home)
+    assert driver.halving is not None and now.halving is not None and now.halving.stopped
+    assert driver.halving.stopped == now.halving.stopped and driver.halving.rule.curves == now.halving.rule.curves
 
 
 def test_nothing_is_continued_whose_checkpoint_is_gone(tmp_path: Path) -> None:
@@ -234,10 +264,18 @@ def test_ladders_are_not_stopped_early(tmp_path: Path) -> None:
         new_study(tmp_path, search={**HALVING, "strategy": "ladder"})
 
 
+def test_the_old_name_of_the_first_share_is_understood() -> None:
+    old, new = (from_dict(tiny(search={**HALVING, name: 0.25})) for name in ("first_rung", "first_share"))
+    assert old == new and old.search.first_share == 0.25 and old.fingerprint() == new.fingerprint()
+    assert from_dict(tiny(), ["search.first_rung=0.5"]).search.first_share == 0.5
+
+
 @pytest.mark.parametrize(("search", "law"), [
     ({"stop_early": "asha"}, "search.stop_early"),
+    ({"first_rung": 0.3, "first_share": 0.3}, "old name of `first_share`"),
     ({"first_rung": 1.5}, "must be a share between 0 and 1, or auto"),
-    ({"first_rung": "early"}, "search.first_rung"),
+    ({"first_share": 1.5}, "must be a share between 0 and 1, or auto"),
+    ({"first_share": "early"}, "search.first_share"),
     ({"reduction_factor": 1}, "search.reduction_factor"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(search: dict[str, Any], law: str) -> None:

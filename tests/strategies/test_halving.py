@@ -52,28 +52,28 @@ class Searched:
                     self.train(now, self.waiting.pop(), 0.0)
             if not self.running:
                 return self
-            now, i, reached, rung = heapq.heappop(self.running)
-            self.end(now, i, reached, rung)
+            now, i, reached, share = heapq.heappop(self.running)
+            self.end(now, i, reached, share)
 
     def train(self, now: float, i: int, done: float) -> None:
-        rung = next((r for r in self.rule.rungs() if r > done), None)
-        reached = self.curves[i].rest_at(rung, done)
+        share = next((r for r in self.rule.shares() if r > done), None)
+        reached = self.curves[i].rest_at(share, done)
         took = self.curves[i].cpu_s * (reached - done)
         self.spent += took
-        heapq.heappush(self.running, (now + took, i, reached, rung))
+        heapq.heappush(self.running, (now + took, i, reached, share))
 
-    def end(self, now: float, i: int, reached: float, rung: float | None) -> None:
+    def end(self, now: float, i: int, reached: float, share: float | None) -> None:
         curve = self.curves[i]
         costs = (curve.latency_ms,)
-        if rung is None:
+        if share is None:
             self.done.add(i)
             self.rule.tell(i, Curve(curve.points, costs, curve.final))
             return
         self.rule.tell(i, Curve(tuple(p for p in curve.points if p[0] <= reached), costs))
-        if self.rule.goes_on(i, rung):
+        if self.rule.goes_on(i, share):
             self.train(now, i, reached)
         else:
-            self.stopped[i] = rung
+            self.stopped[i] = share
 
     @property
     def share_spent(self) -> float:
@@ -184,7 +184,7 @@ def test_whoever_may_still_join_the_front_goes_on_or_is_continued() -> None:
     assert rule.goes_on(4, 1 / 3) and rule.to_continue({4: 1 / 3}) == 4
 
 
-def test_a_share_of_a_rung_goes_on_though_one_beats_all() -> None:
+def test_a_part_of_those_at_a_share_goes_on_though_one_beats_all() -> None:
     rows: list[tuple[float, float, float | None]] = [(0.9, 1.0, 0.91)] + [
         (0.8 - 0.01 * k, 2.0 + k, None) for k in range(8)
     ]
@@ -193,13 +193,15 @@ def test_a_share_of_a_rung_goes_on_though_one_beats_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "factor", "rungs"), [(1 / 3, 3, [1 / 3]), (0.2, 2, [0.2, 0.4, 0.8]), (0.5, 1.5, [0.5, 0.75])]
+    ("first", "factor", "shares"), [(1 / 3, 3, [1 / 3]), (0.2, 2, [0.2, 0.4, 0.8]), (0.5, 1.5, [0.5, 0.75])]
 )
-def test_rungs_are_a_factor_apart_and_end_before_the_training(first: float, factor: float, rungs: list[float]) -> None:
-    assert Halving(first, factor).rungs() == pytest.approx(tuple(rungs))
+def test_shares_are_a_factor_apart_and_end_before_the_training(
+    first: float, factor: float, shares: list[float]
+) -> None:
+    assert Halving(first, factor).shares() == pytest.approx(tuple(shares))
 
 
-def test_first_rung_is_learned_from_finished_trainings() -> None:
+def test_first_share_is_learned_from_finished_trainings() -> None:
     """The earliest share that ranks well; a third while too few have finished, or where none does."""
     rng = np.random.default_rng(0)
 
@@ -209,7 +211,7 @@ def test_first_rung_is_learned_from_finished_trainings() -> None:
             end = rng.uniform(0.5, 0.9)
             points = [(s, end if s >= informative_from - 1e-9 else rng.uniform(0, 1)) for s in (*CANDIDATES, 1.0)]
             rule.tell(i, Curve(tuple(points), (1.0,), end))
-        return rule.first_rung()
+        return rule.first_share()
 
     assert after(FEWEST_TO_LEARN - 1, 0.2) == FIRST
     assert after(40, 0.2) == 0.2
@@ -225,17 +227,17 @@ def test_ranking_goes_by_layers_and_the_ends_of_a_layer_first() -> None:
 
 
 def test_hopes_follow_the_line_of_what_others_gained() -> None:
-    at_rung = np.linspace(0.4, 0.8, 12)
-    assert optimistic_gain(at_rung, at_rung + 0.5 * (1 - at_rung), 0.5) == pytest.approx(0.25)
+    at_share = np.linspace(0.4, 0.8, 12)
+    assert optimistic_gain(at_share, at_share + 0.5 * (1 - at_share), 0.5) == pytest.approx(0.25)
     assert optimistic_gain(np.array([0.5, 0.6]), np.array([0.6, 0.8]), 0.1) == pytest.approx(0.19)
 
 
 @pytest.mark.parametrize(("first", "factor"), [(0.0, 3), (1.0, 3), (None, 1.0)])
-def test_impossible_rungs_are_refused(first: float | None, factor: float) -> None:
+def test_impossible_shares_are_refused(first: float | None, factor: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         Halving(first, factor)
 
 
-def test_a_candidate_that_has_not_come_to_the_rung_cannot_be_judged_there() -> None:
-    with pytest.raises(ValueError, match="must have reached the rung"):
+def test_a_candidate_that_has_not_come_to_the_share_cannot_be_judged_there() -> None:
+    with pytest.raises(ValueError, match="must have come to"):
         told([(0.5, 1.0, None)], Halving()).goes_on(0, 0.5)

@@ -21,14 +21,14 @@ from autokd.config.plan import Plan, make_plan
 from autokd.config.space import load_space
 from autokd.errors import ConfigError
 from autokd.evaluation import narrow
-from autokd.evaluation.narrow import LOST, Cut, Narrower, Variant
+from autokd.evaluation.narrow import LOST, Narrowed, Narrower, Variant
 from autokd.strategies import make_strategy
 from autokd.strategies.ladder.arms import RACE
 from autokd.strategies.ladder.forecast import SEASONED, Forecast
 from autokd.strategies.ladder.ladder import STARTERS, Ladder
 from autokd.strategies.ladder.roots import family_roots, snap
 from autokd.strategies.sampling import make_sampler
-from autokd.trial import Candidate, Measurement, Outcome, Rung, StageRecord, TrialRecord
+from autokd.trial import Candidate, Cut, Measurement, Outcome, Rung, StageRecord, TrialRecord
 
 LATENCY = "latency_ms@cpu_1_thread"
 FLOOR_MS = 0.006
@@ -305,12 +305,22 @@ def make_sampler_proposals(made: Plan) -> list[Any]:
     return [made.space.suggest(study.ask()) for _ in range(5)]
 
 
+def test_a_variant_tells_what_it_cuts() -> None:
+    whole = {"resolution": 28, "depth_2": 3}
+    assert Variant("prune_1 0.5", {"1": 0.5}, {}).cuts(whole) == [Cut("channels", "1", 1.0, 0.5)]
+    assert Variant("prune all 0.25", {"1": 0.25, "2": 0.25}, {}).cuts(whole) == [Cut("channels", "all", 1.0, 0.75)]
+    assert Variant("depth_2 2", {}, {"depth_2": 2}).cuts(whole) == [Cut("shape", "depth_2", 3, 2)]
+    assert [c.name for v in (Variant("resolution 14", {}, {"resolution": 14}),) for c in v.cuts(whole)] == [
+        "resolution 14"
+    ]
+
+
 def test_pixels_count_more_than_channels_that_look_as_harmful() -> None:
     narrower = Narrower(SimpleNamespace(), SimpleNamespace(), [], plan().objectives[1])  # type: ignore[arg-type]
     net = nn.Identity()
-    now = Cut(net, {}, 0.02, Variant("", {}, {}), loss=0.3)
-    channels = Cut(net, {}, 0.016, Variant("prune_1 0.5", {"1": 0.5}, {}), loss=0.5)
-    pixels = Cut(net, {}, 0.016, Variant("resolution 14", {}, {"resolution": 14}), loss=0.5)
+    now = Narrowed(net, {}, 0.02, Variant("", {}, {}), loss=0.3)
+    channels = Narrowed(net, {}, 0.016, Variant("prune_1 0.5", {"1": 0.5}, {}), loss=0.5)
+    pixels = Narrowed(net, {}, 0.016, Variant("resolution 14", {}, {"resolution": 14}), loss=0.5)
     assert narrower._harm(now, pixels) == pytest.approx(LOST * narrower._harm(now, channels))
 
 

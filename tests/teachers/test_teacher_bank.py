@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from autokd.errors import StorageError, TeacherError
+from autokd.files import part_of
 from autokd.protocols import TeacherOutputs
 from autokd.teachers import bank as module
 from autokd.teachers.bank import TeacherBank
@@ -180,7 +181,7 @@ def test_full_disk_is_one_clear_error(views: Shifted, tmp_path: Path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         fill(Linear(), views, tmp_path, 2)
     assert not list(tmp_path.rglob("*.part")) and not (tmp_path / "logits" / "view-0001.npy").exists()
@@ -188,7 +189,7 @@ def test_full_disk_is_one_clear_error(views: Shifted, tmp_path: Path, monkeypatc
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_write_that_fails_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / f"view-0000.npy.{os.getpid()}.part").symlink_to("/dev/full")
+    part_of(tmp_path / "view-0000.npy").symlink_to("/dev/full")
     with pytest.raises(StorageError, match="No space left"):
         module._replace(tmp_path / "view-0000.npy", [b"x" * 10])
     assert not (tmp_path / "view-0000.npy").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,15 +55,15 @@ class Narrow:
         )
         narrower = Narrower(bench, self.blueprint, self.profiles, self.cost, self.plan)
         cut, cuts, before = narrower.narrow(restore(self.blueprint, parent), self.keep)
-        looked_s = time.process_time() - began
+        looked_s, told = time.process_time() - began, [asdict(c) for c in cuts]
         tools.note(samples=0, of=self.training.teaching.recipe.samples, began_training=True)
         done = self.training.run(folder, tools, cut.model, cut.blueprint, seen_by(parent.value))
         return done | {
             "cpu_s": done["cpu_s"] + looked_s,
             "looked_s": looked_s,
             "shape": dict(cut.blueprint.shape),
-            "cuts": cuts,
+            "cuts": told,
             "cost_before": before,
             "cost_after": cut.cost,
-            "history": [*parent.value.get("history", []), *cuts],
+            "history": [*parent.value.get("history", []), *told],
         }

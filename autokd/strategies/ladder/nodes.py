@@ -100,7 +100,7 @@ class Forest:
             values = [record.value(o.name) for o in self.objectives]
             node.values = tuple(float(v) for v in values if v is not None)
             node.cost, node.quality = node.values[self.cost], self.sign * node.values[self.goal]
-            node.origin = (trained[-1].stage, trained[-1].key, str(record.notes.get("quantization_plan", "")))
+            node.origin = Origin(trained[-1].stage, trained[-1].key, str(record.notes.get("quantization_plan", "")))
             spent = trained[-1].cpu_s
             node.per_share = spent / node.rung.share
             node.around_s = max(0.0, node.cpu_s - spent)
