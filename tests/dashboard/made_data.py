@@ -23,7 +23,7 @@ def dataset(classes: tuple[str, ...] = CLASSES, kind: str = "image") -> Dataset:
     else:
         inputs = np.stack([rng.normal(size=60), rng.integers(0, 3, 60)], axis=1).astype(np.float32)
         spec = InputSpec(
-            "tabular", (2,), "float32", (0.0, 0.0), (1.0, 1.0), 
+            "tabular", (2,), "float32", (0.0, 0.0), (1.0, 1.0),
             facts={"cardinalities": (0, 2), "features": ("age", "job"), "categories": ((), ("cook", "judge"))},
         )  # fmt: skip
     index = np.arange(60)

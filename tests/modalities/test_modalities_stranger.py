@@ -13,7 +13,7 @@ import onnx
 import pytest
 from support import run_here, write_study
 
-from autokd import registry, source
+from autokd import registry
 from autokd.data.augment import SeededViews, names
 from autokd.data.dataset import load_dataset
 from autokd.data.dataset_store import open_dataset, save_dataset
@@ -21,6 +21,7 @@ from autokd.data.fingerprint import data_fingerprint
 from autokd.deployment.export import export
 from autokd.deployment.verify import scores
 from autokd.errors import ConfigError, DataError
+from autokd.files import source_sha256
 from autokd.protocols import Dataset, RawData, Splits
 from autokd.students.build import family_key
 from autokd.teachers.inputs import InputRule
@@ -149,7 +150,7 @@ STUDY: dict[str, Any] = {
 def forget() -> None:
     """What was read of the packages is read again."""
     registry._points.cache_clear()
-    source.sha256_of.cache_clear()
+    source_sha256.cache_clear()
     for name in [m for m in sys.modules if m.partition(".")[0] in ("listens", "own_kind")]:
         del sys.modules[name]
 
