@@ -1,8 +1,10 @@
-"""How much a timing may cost: one value where a meter is asked."""
+"""A timing as others see it: how much it may cost, what it says, and who makes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 ROUGHLY = 0.04
 """How closely a timing's blocks agree that is only compared with a limit, where no limit closer than four spreads is decided by it
@@ -42,3 +44,30 @@ ROUGH = Effort(brief=True, agree=ROUGHLY)
 """A brief one that is compared with a limit, not with other timings."""
 ONCE = Effort(brief=True, agree=ROUGHLY, again=False)
 """A rough one that is not made again, however disturbed; for files that are timed in turns (:mod:`autokd.hardware.comparison`)."""
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """Timing of one file on one profile.
+
+    Args:
+        p50_ms: Median latency in milliseconds of one call at the profile's batch size.
+        p90_ms: 90th percentile.
+        spread: Relative half-range of the block medians that were kept, e.g. ``0.004`` for 0.4 %.
+        count: Number of timed calls.
+        peak_memory_bytes: Peak resident memory of the worker above its state before the file was loaded; ``None``: not looked at.
+        clock_factor: What the raw latencies were multiplied with to stand for the host's usual clock; ``None``: they are raw.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    spread: float
+    count: int
+    peak_memory_bytes: int | None
+    clock_factor: float | None = None
+
+
+class Meter(Protocol):
+    """Times a file on a profile, by name."""
+
+    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult: ...

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from autokd.effort import FULL, Effort
+from autokd.effort import LatencyResult as LatencyResult
+from autokd.effort import Meter as Meter
 from autokd.trial import ParamValue
 
 if TYPE_CHECKING:
@@ -299,33 +300,6 @@ class Importance(Protocol):
     def scorer(self) -> Any:
         """A torch-pruning importance object."""
         ...
-
-
-@dataclass(frozen=True)
-class LatencyResult:
-    """Timing of one file on one profile.
-
-    Args:
-        p50_ms: Median latency in milliseconds of one call at the profile's batch size.
-        p90_ms: 90th percentile.
-        spread: Relative half-range of the block medians that were kept, e.g. ``0.004`` for 0.4 %.
-        count: Number of timed calls.
-        peak_memory_bytes: Peak resident memory of the worker above its state before the file was loaded; ``None``: not looked at.
-        clock_factor: What the raw latencies were multiplied with to stand for the host's usual clock; ``None``: they are raw.
-    """
-
-    p50_ms: float
-    p90_ms: float
-    spread: float
-    count: int
-    peak_memory_bytes: int | None
-    clock_factor: float | None = None
-
-
-class Meter(Protocol):
-    """Times a file on a profile, by name."""
-
-    def measure(self, path: Path, profile: str, effort: Effort = FULL, above_ms: float = 0.0) -> LatencyResult: ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ def test_names_are_spelled_in_one_place() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if spelled.search(file.read_text(encoding="utf-8"))
     }
-    assert found == {PLACE, Path(__file__).relative_to(ROOT)}
+    then = Path("tests/study/test_old_ledger.py")  # spells what was written then
+    assert found == {PLACE, Path(__file__).relative_to(ROOT), then}
 
 
 def test_ledgers_written_so_far_are_read() -> None:

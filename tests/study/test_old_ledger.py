@@ -83,7 +83,7 @@ def rows(folder: Path, study: str) -> list[tuple[Any, ...]]:
             "SELECT t.number, t.state, t.datetime_start, t.datetime_complete, a.value_json,"
             " (SELECT group_concat(v.value) FROM trial_values v WHERE v.trial_id = t.trial_id)"
             " FROM trials t JOIN studies s USING (study_id)"
-            " JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.key = '{RECORD_KEY}'"
+            " JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.key = 'autokd:record'"
             " WHERE s.study_name = ? ORDER BY t.number",
             (study,),
         ).fetchall()

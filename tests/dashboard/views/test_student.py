@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.dashboard.views.student import origin
 from autokd.files import read_json
+from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.trial import RETIMED
 from tests.dashboard.conftest import EVIL, Make, Open, figures
 from tests.dashboard.made_data import dataset, give_data
