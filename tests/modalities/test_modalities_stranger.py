@@ -18,12 +18,10 @@ from autokd.data.augment import SeededViews, names
 from autokd.data.dataset import load_dataset
 from autokd.data.dataset_store import open_dataset, save_dataset
 from autokd.data.fingerprint import data_fingerprint
-from autokd.deployment.export import export
 from autokd.deployment.verify import scores
-from autokd.errors import ConfigError, DataError
+from autokd.errors import ConfigError
 from autokd.files import source_sha256
-from autokd.protocols import Dataset, RawData, Splits
-from autokd.students.build import family_key
+from autokd.protocols import Dataset, RawData
 from autokd.teachers.inputs import InputRule
 from autokd.testing.families import check_family
 from autokd.testing.modalities import check_modality
@@ -151,7 +149,7 @@ def forget() -> None:
     """What was read of the packages is read again."""
     registry._points.cache_clear()
     source_sha256.cache_clear()
-    for name in [m for m in sys.modules if m.partition(".")[0] in ("listens", "own_kind")]:
+    for name in [m for m in sys.modules if m.partition(".")[0] == "listens"]:
         del sys.modules[name]
 
 
@@ -238,132 +236,3 @@ def test_a_search_trains_prunes_quantizes_and_exports_it(listens: Path, tmp_path
     data = open_dataset(next((tmp_path / ".autokd" / "datasets").iterdir()))
     found = scores(tmp_path / "student.onnx", np.asarray(data.inputs[data.splits.test]))
     assert (found.argmax(1) == data.targets[data.splits.test]).mean() > 0.9
-
-
-# ----------------------------------------------------------------------------- without an entry point: module:factory
-
-OWN = '''
-from autokd.modalities import Modality
-from autokd.modalities.examples import Named, Ragged
-from autokd.protocols import InputSpec
-from torch import nn
-
-
-class Add(nn.Module):
-    def forward(self, raw, *more):
-        return sum((x.float() for x in more), raw.float())
-
-
-class Pair(Modality):
-    """Two vectors of every sample."""
-
-    axes = ""
-
-    def check(self, raw):
-        return raw
-
-    def describe(self, raw, train):
-        inputs = {name: (a.shape[1:], a.dtype.name) for name, a in raw.inputs.arrays.items()}
-        return InputSpec(raw.kind, (), "", facts={"inputs": inputs})
-
-    def prepare(self, spec):
-        return Add()
-
-    def examples(self, arrays, spec):
-        return Named(arrays)
-
-
-class Words(Pair):
-    """Rows of codes, of different length."""
-
-    def describe(self, raw, train):
-        return InputSpec(raw.kind, (raw.inputs.length,), "int64")
-
-    def examples(self, arrays, spec):
-        return Ragged(arrays["values"], arrays["offsets"], spec.shape[0])
-'''
-
-
-@pytest.fixture
-def own_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A module beside the study file."""
-    (tmp_path / "own_kind.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    forget()
-    yield tmp_path
-    forget()
-
-
-def made(raw: RawData) -> Dataset:
-    modality = registry.load("modalities", raw.kind)()
-    index = np.arange(len(raw.inputs))
-    splits = Splits(index[:4], index[4:6], index[6:8], index[8:])
-    spec = modality.describe(modality.check(raw), splits.train)
-    return Dataset("own", raw.inputs, raw.targets, raw.classes, spec, splits, data_fingerprint(raw, splits))
-
-
-def test_several_inputs_are_kept_seen_and_exported(own_kind: Path) -> None:
-    from torch import nn
-
-    from autokd.modalities.examples import Named
-    from autokd.students.raw_input import RawInput
-
-    rng = np.random.default_rng(0)
-    inputs = Named({"left": rng.random((10, 3), np.float32), "right": rng.integers(0, 9, (10, 3)).astype(np.uint8)})
-    raw = RawData(inputs, np.arange(10) % 2, ("a", "b"), "own_kind:Pair")
-    data = made(raw)
-    folder = save_dataset(data, own_kind / "store")
-    again = open_dataset(folder)
-    assert sorted(f.name for f in folder.glob("inputs*")) == ["inputs.left.npy", "inputs.right.npy"]
-    assert again.spec == data.spec
-    batch = SeededViews(again, "none", 0, 2).batch(np.array([2, 1]), 0)
-    assert {n: a.dtype.name for n, a in batch.items()} == {"left": "float32", "right": "uint8"}  # type: ignore[attr-defined]
-    model = RawInput(nn.Linear(3, 2), data.spec)
-    export(model, data.spec, ("a", "b"), own_kind / "pair.onnx", name="pair")
-    whole = inputs[np.arange(10)]
-    wanted = model.model(model.prepare(*_tensors(whole))).detach().numpy()
-    np.testing.assert_allclose(scores(own_kind / "pair.onnx", whole), wanted, atol=1e-5)
-    other = Named({**inputs.arrays, "right": inputs.arrays["right"] + np.uint8(1)})
-    assert made(RawData(other, raw.targets, raw.classes, raw.kind)).fingerprint != data.fingerprint
-
-
-def test_ragged_rows_are_kept_and_handed_out_as_one_array(own_kind: Path) -> None:
-    from autokd.modalities.examples import Ragged
-
-    lengths = np.arange(10) % 4
-    words = Ragged(np.arange(lengths.sum()), np.concatenate([[0], lengths.cumsum()]), 3)
-    data = made(RawData(words, np.arange(10) % 2, ("a", "b"), "own_kind:Words"))
-    again = open_dataset(save_dataset(data, own_kind / "store"))
-    assert again.inputs[np.array([3, 2, 0])].tolist() == [[3, 4, 5], [1, 2, 0], [0, 0, 0]]
-    assert SeededViews(again, "none", 0, 1).batch(np.array([3]), 0).tolist() == [[3, 4, 5]]
-
-
-def test_an_edited_modality_is_another_one(own_kind: Path) -> None:
-    spec = made(_words()).spec
-    before = family_key("mlp", spec, 2)
-    (own_kind / "own_kind.py").write_text(OWN.replace("sum(", "1 + sum("))
-    forget()
-    assert family_key("mlp", spec, 2) != before
-
-
-def test_a_fact_must_be_plain_and_have_a_name_of_its_own(own_kind: Path) -> None:
-    from dataclasses import replace
-
-    from autokd.data.check import checked
-
-    for facts, said in (({"shape": 3}, "named like a field"), ({"odd": {1, 2}}, "plain JSON")):
-        with pytest.raises(DataError, match=said):
-            checked(replace(_words(), facts=facts), "mine")
-
-
-def _words() -> RawData:
-    from autokd.modalities.examples import Ragged
-
-    return RawData(Ragged(np.arange(10), np.arange(11), 2), np.arange(10) % 2, ("a", "b"), "own_kind:Words")
-
-
-def _tensors(batch: dict[str, np.ndarray]) -> list[Any]:
-    import torch
-
-    return [torch.from_numpy(a) for a in batch.values()]
