@@ -9,7 +9,7 @@ import pytest
 from support import tiny
 
 from autokd.config.load import from_dict
-from autokd.config.objectives import Objective
+from autokd.config.objectives import Objective, error_of, spread_of
 from autokd.config.plan import make_plan
 from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, REFERENCE_KEY
 from autokd.storage.lineage import Lineage
@@ -94,7 +94,8 @@ def test_columns_say_the_same_as_members(study: Study) -> None:
             assert (cell is None) == (known is None)
             if cell is not None and known is not None:
                 assert (cell.name, cell.value, cell.unit) == (known.name, known.value, known.unit)
-                assert cell.error == (None if known.error is None else pytest.approx(known.error))
+                error, other = (error_of(m.metric, m.value, m.spread) for m in (cell, known))
+                assert error == (None if other is None else pytest.approx(other))
     assert rows[0].params == {"bits": 32, "wide_1": 16, "wide_2": 16}, "all of them"
 
 
@@ -111,7 +112,8 @@ def test_nothing_confirmed_is_no_fact() -> None:
     assert rows_of(empty, columns_of([Objective("maximize", "accuracy")]), {}, Lineage(())) == []
 
 
-@pytest.mark.parametrize(("unit", "error"), [("ms", 0.02), ("ratio", 0.02), ("ms", None)])
-def test_a_measurement_of_a_known_error_has_it(unit: str, error: float | None) -> None:
-    found = Measurement.with_error("latency_ms", 4.0, unit, "a", error)
-    assert found.error == (None if error is None else pytest.approx(error))
+@pytest.mark.parametrize(("metric", "spread"), [("latency_ms", 0.02 / 4), ("log_loss", 0.02), ("latency_ms", None)])
+def test_a_known_error_is_a_metrics_spread(metric: str, spread: float | None) -> None:
+    error = error_of(metric, 4.0, spread)
+    assert error == (None if spread is None else pytest.approx(0.02))
+    assert spread_of(metric, 4.0, error) == (None if spread is None else pytest.approx(spread))
