@@ -10,6 +10,7 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.recipe import Teaching, make_teaching
 from autokd.evaluation.rungs import shaped_as, train_on
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir
@@ -63,7 +64,7 @@ def finish_stopped(number: int, stopped: TrialRecord, parts: Parts, trial: Trial
     return replace(record, notes={**record.notes, CONTINUES: first})
 
 
-def trained_stage(member: Member, parts: Parts) -> Stored:
+def trained_stage(member: Member, parts: Parts) -> Stored[Trained]:
     """The stage that holds a member's final torch weights.
 
     Raises:
@@ -76,6 +77,7 @@ def trained_stage(member: Member, parts: Parts) -> Stored:
     if wanted is not None:
         value = parts.store.find(wanted.stage, wanted.key)
         if value is not None:
-            return Stored(Stage(wanted.stage), wanted.key, parts.store.path(wanted.stage, wanted.key), value)
+            place = parts.store.path(wanted.stage, wanted.key)
+            return Stored(Stage(wanted.stage), wanted.key, place, Trained.read(value))
     mend = "`storage.max_gb` or `autokd gc` dropped them; the front's are kept by gc."
     raise StudyError(f"the weights of trial {member.number} must be in the stage store", "nothing", mend)

@@ -20,7 +20,7 @@ from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, new_folder, write_atomic
 from autokd.storage.results import Member, checked_file
 from autokd.storage.stage_store import RESULT, StageStore
-from autokd.trial import RETIMED, TRAINING, Candidate, Measurement, Outcome, Stage, StageRecord, TrialRecord
+from autokd.trial import RETIMED, TRAINING, Candidate, Outcome, Stage, StageRecord, TrialRecord
 
 EVIDENCE = ("blocks.json", "curve.json", "tuning_curve.json")
 """What a trial's folder tells of its student, whoever trained it."""
@@ -117,7 +117,7 @@ def _as_it_is(run: Evaluation, source: Source) -> None:
         parts.answers,
     )
     stored = trial.run(again, None, parts.tools())
-    run.measured = {m.name: m for m in [*known, *(Measurement(**raw) for raw in stored.value["measurements"])]}
+    run.measured = {m.name: m for m in [*known, *stored.value.measurements]}
     run.artifact, run.artifact_sha256 = trial.folder / "student.onnx", record.artifact_sha256
     link(file, run.artifact)
     with suppress(FileNotFoundError):  # the scores may be gone before the file is

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from autokd.errors import StageFailure
 from autokd.evaluation.parts import Parts
@@ -12,10 +11,11 @@ from autokd.evaluation.stages.build import restore
 from autokd.evaluation.stages.distill import TrainOn
 from autokd.evaluation.stages.narrow import Narrow
 from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.steps import Evaluation
 from autokd.students.blueprint import Blueprint
-from autokd.trial import Origin, Outcome, ParamValue, Rung, Stage, TrialRecord
+from autokd.trial import Origin, Outcome, Rung, Stage, TrialRecord
 
 STEP_LR = 0.5
 """A student that was made smaller goes on at half the peak rate: enough to move, not enough to forget. One that is trained on as
@@ -55,19 +55,20 @@ def climb(run: Evaluation, rung: Rung, origin: Origin | None) -> TrialRecord:
         else:
             trained = _step_down(run, rung, parent, blueprint, teaching, origin.plan if origin else "")
             blueprint = shaped_as(trained, blueprint)
-            run.notes |= {name: trained.value[name] for name in ("cuts", "cost_before", "cost_after")}
+            run.notes["cuts"] = [asdict(c) for c in trained.value.cuts]
+            run.notes |= {"cost_before": trained.value.cost_before, "cost_after": trained.value.cost_after}
             run.notes["shape"] = dict(blueprint.shape)
             with trial.guard(Stage.BUILD):
                 run.describe(restore(blueprint, trained))
-        if trained.value["history"]:
-            run.notes["history"] = trained.value["history"]
+        if trained.value.history:
+            run.notes["history"] = [asdict(c) for c in trained.value.history]
     run.copy_curve(trained)
     run.params |= {name: value for name, value in blueprint.shape.items() if name in run.params}
     run.ship_cheapest(trained, blueprint, origin.plan if origin else None)
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True))
 
 
-def train_on(run: Evaluation, parent: Stored, blueprint: Blueprint, teaching: Teaching) -> Stored:
+def train_on(run: Evaluation, parent: Stored[Trained], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
     """Go on training a stage's weights."""
     with run.trial.guard(Stage.BUILD):
         run.describe(restore(blueprint, parent))
@@ -75,8 +76,8 @@ def train_on(run: Evaluation, parent: Stored, blueprint: Blueprint, teaching: Te
 
 
 def _step_down(
-    run: Evaluation, rung: Rung, parent: Stored, blueprint: Blueprint, teaching: Teaching, plan: str
-) -> Stored:
+    run: Evaluation, rung: Rung, parent: Stored[Trained], blueprint: Blueprint, teaching: Teaching, plan: str
+) -> Stored[Trained]:
     parts = run.parts
     cost = next(o for o in parts.plan.objectives if o.scale == "log")
     profiles = tuple(p for p in parts.plan.profiles if p.name == cost.profile)
@@ -84,7 +85,7 @@ def _step_down(
     return run.do(stage, parent)
 
 
-def weights_of(parts: Parts, origin: Origin | None) -> Stored:
+def weights_of(parts: Parts, origin: Origin | None) -> Stored[Trained]:
     """The stage that holds the parent's weights.
 
     Raises:
@@ -94,10 +95,11 @@ def weights_of(parts: Parts, origin: Origin | None) -> Stored:
     if origin is None or value is None:
         detail = "the parent's weights are no longer in the stage store (storage.max_gb, autokd gc)"
         raise StageFailure("build", "error", detail)
-    return Stored(Stage(origin.stage), origin.key, parts.store.path(origin.stage, origin.key), value)
+    place = parts.store.path(origin.stage, origin.key)
+    return Stored(Stage(origin.stage), origin.key, place, Trained.read(value))
 
 
-def shaped_as(stored: Stored, blueprint: Blueprint) -> Blueprint:
+def shaped_as(stored: Stored[Trained], blueprint: Blueprint) -> Blueprint:
     """A blueprint in the shape of a stage's weights: that of its own step, else what it was asked for."""
-    own: Mapping[str, ParamValue] | None = stored.value.get("shape")
+    own = stored.value.shape
     return blueprint if own is None else replace(blueprint, shape=own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from autokd.evaluation.stages.export import Export
 from autokd.evaluation.stages.measure import Measure, Quality
 from autokd.evaluation.stages.prune import Cutting, Prune
 from autokd.evaluation.stages.quantize import Quantize, worth_quantizing
+from autokd.evaluation.stages.results import Checked, Costs, Package, Result, Trained
 from autokd.evaluation.stages.screen import Screen
+from autokd.evaluation.stages.stage import R, Stored
 from autokd.evaluation.stages.stage import Stage as Work
-from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.stages.verify import SOME, Verify
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, read_json, write_atomic, write_json
@@ -85,11 +86,11 @@ class Evaluation:
         self.ship(parent, blueprint, self.bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
 
-    def do(self, stage: Work, parent: Stored | None) -> Stored:
+    def do(self, stage: Work[R], parent: Stored[Any] | None) -> Stored[R]:
         """Run a stage, or find its result."""
         return self.trial.run(stage, parent, self.parts.tools(until=self.until))
 
-    def begin(self, blueprint: Blueprint, cutting: Cutting, bits: int) -> Stored:
+    def begin(self, blueprint: Blueprint, cutting: Cutting, bits: int) -> Stored[Result]:
         """Build an outline and screen it, before any training; the key that training goes on from.
 
         Raises:
@@ -122,7 +123,7 @@ class Evaluation:
         self.train_began()
         return root
 
-    def teach(self, root: Stored, blueprint: Blueprint, teaching: Teaching) -> Stored:
+    def teach(self, root: Stored[Result], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
         """Train a student from nothing."""
         return self.do(Distill(blueprint, self.parts.training(teaching)), root)
 
@@ -135,14 +136,14 @@ class Evaluation:
     def bits(self) -> int:
         return int(self.parts.plan.space.of_stage(Stage.QUANTIZE, self.candidate.params).get("bits", 32))
 
-    def ship(self, parent: Stored, blueprint: Blueprint, bits: int) -> None:
+    def ship(self, parent: Stored[Trained], blueprint: Blueprint, bits: int) -> None:
         """From a trained student to a verified, measured file."""
         package = self._export(parent, blueprint)
         if bits == 8:
             package = self.do(Quantize(self.parts.dataset, self.parts.clock), package)
         self._measure(package, self._verify(parent, blueprint, package, bits), bits)
 
-    def ship_cheapest(self, parent: Stored, blueprint: Blueprint, plan: str | None = None) -> None:
+    def ship_cheapest(self, parent: Stored[Trained], blueprint: Blueprint, plan: str | None = None) -> None:
         """From a trained student to the cheaper of its float and its int8 file, where the space allows both.
 
         An int8 file that loses too much accuracy, or saves too little, is not shipped.
@@ -158,31 +159,36 @@ class Evaluation:
         allowed = allowed_bits(parts.plan.space)
         if 8 in allowed and (plan != "" or 32 not in allowed):
             small = self.do(Quantize(parts.dataset, parts.clock, plan or None, against=True), package)
-            self.notes["float_timing_ms"] = small.value["float_ms"]
-            if 32 not in allowed or worth_quantizing(parts.plan, package, small):
+            self.notes["float_timing_ms"] = small.value.float_ms
+            if 32 not in allowed or worth_quantizing(parts.plan, package.value, small.value):
                 checked = self._verify(parent, blueprint, small, 8)
-                agreement = checked.value["agreement"]
-                lost = agreement["accuracy_model"] - agreement["accuracy_file"]
+                agreement = checked.value.agreement
+                lost = agreement.accuracy_model - agreement.accuracy_file
                 if 32 not in allowed or lost <= INT8_LOSS:
                     self._measure(small, checked, 8)
                     return
         self._measure(package, self._verify(parent, blueprint, package, 32), 32)
 
-    def _export(self, parent: Stored, blueprint: Blueprint) -> Stored:
+    def _export(self, parent: Stored[Trained], blueprint: Blueprint) -> Stored[Package]:
         return self.do(Export(blueprint, self.parts.dataset.classes), parent)
 
-    def _verify(self, parent: Stored, blueprint: Blueprint, package: Stored, bits: int) -> Stored:
+    def _verify(
+        self, parent: Stored[Trained], blueprint: Blueprint, package: Stored[Package], bits: int
+    ) -> Stored[Checked]:
         some = SOME if self.candidate.rung else None
         return self.do(Verify(blueprint, self.parts.dataset, parent, bits, some), package)
 
-    def _measure(self, package: Stored, checked: Stored, bits: int) -> None:
+    def _measure(self, package: Stored[Package], checked: Stored[Checked], bits: int) -> None:
         """Measure the verified file, and keep it for people."""
         parts = self.parts
         if bits == 8:
-            self.notes |= {"quantization_plan": package.value["plan"], "plan_timings_ms": package.value["timings_ms"]}
+            self.notes |= {
+                "quantization_plan": package.value.plan,
+                "plan_timings_ms": dict(package.value.timings_ms),
+            }
         if "bits" in self.params:
             self.params["bits"] = bits
-        self.notes["verify"] = checked.value["agreement"]
+        self.notes["verify"] = asdict(checked.value.agreement)
         wanted = tuple(Quality(name) for name in parts.wanted)
         self._learn(self.do(Measure(parts.dataset, package, parts.plan.profiles, wanted, parts.answers), checked))
         self._keep(package, checked)
@@ -211,10 +217,8 @@ class Evaluation:
         blocks = inner.blocks() if callable(getattr(inner, "blocks", None)) else []
         write_json(self.trial.folder / "blocks.json", [dict(b) for b in blocks])
 
-    def _learn(self, stored: Stored) -> None:
-        for raw in stored.value["measurements"]:
-            measurement = Measurement(**raw)
-            self.measured[measurement.name] = measurement
+    def _learn(self, stored: Stored[Costs]) -> None:
+        self.measured |= {m.name: m for m in stored.value.measurements}
 
     def violations(self, trained: bool) -> tuple[Violation, ...]:
         found = []
@@ -238,18 +242,18 @@ class Evaluation:
         total = curve[-1]["samples"] / done if curve else 1
         self.notes["curve"] = [[p["samples"] / total, p["validation_accuracy"]] for p in curve]
 
-    def copy_curve(self, stored: Stored) -> None:
+    def copy_curve(self, stored: Stored[Trained]) -> None:
         """The learning curve, where people look for it."""
         self._copy(stored, "curve.json")
 
-    def _copy(self, stored: Stored, name: str) -> None:
+    def _copy(self, stored: Stored[Trained], name: str) -> None:
         source = stored.folder / name
         if source.exists():
             shutil.copyfile(source, self.trial.folder / name)
 
-    def _keep(self, package: Stored, checked: Stored) -> None:
+    def _keep(self, package: Stored[Package], checked: Stored[Checked]) -> None:
         """The shipped bytes and the file's validation scores, where people and commands look for them."""
         self.artifact = self.trial.folder / "student.onnx"
-        link(package.folder / package.value["file"], self.artifact)
-        self.artifact_sha256 = package.value["sha256"]
+        link(package.folder / package.value.file, self.artifact)
+        self.artifact_sha256 = package.value.sha256
         link(checked.folder / "scores.npy", self.trial.folder / "validation_scores.npy")

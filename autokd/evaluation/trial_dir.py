@@ -11,7 +11,7 @@ from typing import Any
 
 from autokd import trial
 from autokd.errors import Infeasible, Paused, StageFailure, StorageError, named_line
-from autokd.evaluation.stages.stage import Stage, Stored, Tools, key_of
+from autokd.evaluation.stages.stage import R, Stage, Stored, Tools, key_of
 from autokd.files import write_json
 from autokd.hardware.meter import timing_cpu_s
 from autokd.storage.stage_store import StageStore
@@ -43,7 +43,7 @@ class TrialDir:
         known = {"stage": self.current, "time": time.time(), "began_training": self.began_training}
         write_json(self.folder / "progress.json", known | progress, lasting=False)
 
-    def run(self, stage: Stage, parent: Stored | None, tools: Tools) -> Stored:
+    def run(self, stage: Stage[R], parent: Stored[Any] | None, tools: Tools) -> Stored[R]:
         """Run a stage, or find its result under its key.
 
         Args:
@@ -63,25 +63,25 @@ class TrialDir:
         tools = replace(tools, note=self.note, curve=self.folder / "curve.json")
         began, cpu = time.monotonic(), _cpu_s()
         cached = True
-        value = self.store.find(kind.value, key)
-        if value is None:
+        raw = self.store.find(kind.value, key)
+        if raw is None:
             self.note()
             with self.guard(kind), self.store.working(kind.value, key) as folder:
-                value = self.store.find(kind.value, key)  # another trial may have finished it while we waited
-                if value is None:
+                raw = self.store.find(kind.value, key)  # another trial may have finished it while we waited
+                if raw is None:
                     cached = False
                     try:
-                        value = stage.work(folder, tools, parent)
+                        raw = stage.work(folder, tools, parent).to_dict()
                     except Paused as rest:
                         self.records.append(StageRecord(kind.value, key, time.monotonic() - began, rest.cpu_s))
                         raise
-                    self.store.commit(kind.value, key, value)
+                    self.store.commit(kind.value, key, raw)
                 else:
                     folder.rmdir()
         # A checkpointed stage knows what it spent before a crash, and what was charged when it rested; the process does not.
-        spent = max(0.0, float(value.get("cpu_s") or _cpu_s() - cpu) - float(value.get("charged_cpu_s", 0.0)))
+        spent = max(0.0, float(raw.get("cpu_s") or _cpu_s() - cpu) - float(raw.get("charged_cpu_s", 0.0)))
         self.records.append(StageRecord(kind.value, key, time.monotonic() - began, 0.0 if cached else spent, cached))
-        return Stored(kind, key, self.store.path(kind.value, key), value)
+        return Stored(kind, key, self.store.path(kind.value, key), stage.read(raw))
 
     def guard(self, stage: trial.Stage) -> _Guard:
         """Errors inside become a StageFailure of that stage."""

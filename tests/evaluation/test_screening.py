@@ -30,6 +30,7 @@ from autokd.evaluation.screening.sketching import sketch_costs
 from autokd.evaluation.screening.verdict import MARGIN, known_limits, limited_profiles, remembered
 from autokd.evaluation.stages import export, quantize
 from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.results import Costs
 from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.hardware.comparison import ROUNDS
@@ -132,7 +133,7 @@ def screen(
     limits: tuple[Constraint, ...] = (),
     profiles: tuple[Any, ...] | None = None,
     pruning: dict[str, float] | None = None,
-) -> dict[str, Any]:
+) -> Costs:
     """The stage's work."""
     wanted = parts.plan.profiles if profiles is None else profiles
     cutting, known = Cutting.of(pruning or {}), remembered(parts.plan, False)
@@ -163,8 +164,8 @@ def screened(
     folder = folder or parts.home
     value = screen(parts, folder, SHAPE, bits, tuple(known_limits(plan)), tuple(limited_profiles(plan)), pruning)
     assert not list(folder.glob("*.onnx"))
-    assert value["how"] == "sketch"
-    return {m.name: m for m in (Measurement(**raw) for raw in value["measurements"])}
+    assert value.how == "sketch"
+    return {m.name: m for m in value.measurements}
 
 
 # ------------------------------------------------------------------------------------- as little as a verdict needs
@@ -388,8 +389,8 @@ def test_what_cannot_be_sketched_is_exported(tmp_path: Path, monkeypatch: pytest
     space = {"family": "test_screening:sine", "parameters": SPACE["parameters"]}
     with closing(open_parts(tmp_path, space=space)) as parts:
         value = screen(parts, tmp_path, {}, bits)
-        found = {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}
-        assert value["how"].startswith("export: no entry for sin")
+        found = value.by_name()
+        assert value.how.startswith("export: no entry for sin")
         assert found["params"] == 16 * 9 + 16 + 170
         assert found[LATENCY] > 0
         assert costs_of(parts, {}, bits=bits)["macs"].value == found["macs"]

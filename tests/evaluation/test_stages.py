@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,7 @@ from house import House
 
 from autokd import trial
 from autokd.config.objectives import Constraint, Objective
+from autokd.deployment.verify import Agreement
 from autokd.evaluation.recipe import Teaching
 from autokd.evaluation.stages.build import Build
 from autokd.evaluation.stages.distill import Distill, TrainOn
@@ -22,6 +25,7 @@ from autokd.evaluation.stages.narrow import Narrow
 from autokd.evaluation.stages.prune import Cutting, Prune
 from autokd.evaluation.stages.quantize import Quantize
 from autokd.evaluation.stages.remeasure import KnownFile, Remeasure
+from autokd.evaluation.stages.results import Checked, Costs, Package, Result, Trained
 from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.stages.stage import Stage, Stored, key_of, plain
 from autokd.evaluation.stages.training import Banks, Training
@@ -29,11 +33,12 @@ from autokd.evaluation.stages.verify import Verify
 from autokd.hardware.profile import load_profile
 from autokd.protocols import Dataset, InputSpec, Recipe, Splits
 from autokd.students.blueprint import Blueprint
+from autokd.trial import Cut, Measurement
 
 SPEC = InputSpec("image", (1, 8, 8), "uint8", (0.5,), (0.2,))
 NONE = np.empty(0, dtype=np.int64)
 DATA = Dataset("some", NONE, NONE, ("a", "b"), SPEC, Splits(NONE, NONE, NONE, NONE), "abc")
-ROOT = Stored(trial.Stage.BUILD, "root", Path("anywhere"), {})
+ROOT = Stored(trial.Stage.BUILD, "root", Path("anywhere"), Trained())
 BLUEPRINT = Blueprint("mobilenet", {"width_1": 8}, SPEC, 2, 0)
 TRAINING = Training(Teaching(Recipe(), "kd", {"alpha": 0.5}), DATA, Banks("wise", {"none": "/a"}), 0, 0)
 CLOCK, OTHER = load_profile("cpu_1_thread"), load_profile("cpu_1_thread_batch_32")
@@ -111,12 +116,37 @@ def test_what_has_no_content_cannot_be_a_field(value: Any) -> None:
         revision: ClassVar[int] = 1
         field: Any
 
-        def work(self, folder: Path, tools: Any, parent: Any) -> dict[str, Any]:
-            return {}
+        def read(self, raw: Mapping[str, Any]) -> Result:
+            return Result.read(raw)
 
-    wrong: Stage = Wrong(value)
+        def work(self, folder: Path, tools: Any, parent: Any) -> Result:
+            return Result()
+
+    wrong: Stage[Result] = Wrong(value)
     with pytest.raises(TypeError, match="must be plain or have an identity"):
         key_of(wrong, None)
+
+
+RESULTS: list[Result] = [
+    Costs((Measurement("macs", 5.0, ""), Measurement("latency_ms", 1.0, "ms", "here", 0.1, {"count": 3})), "sketch"),
+    Trained(9, 1.5, seen=20, shape={"a": 1}, cuts=(Cut("channels", "1", 1.0, 0.5),), cost_before=2.0, cost_after=1.0),
+    Package("student.onnx", "abc", 9, 17, "all", {"all": 0.1}, 0.2),
+    Checked(Agreement(0.1, 1, 9, 0.5, 0.6)),
+]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda r: type(r).__name__)
+def test_results_survive_the_store(result: Result) -> None:
+    kept = json.loads(json.dumps(result.to_dict()))
+    assert type(result).read(kept) == result
+    assert type(result).read({**kept, "of a later version": 1}) == result
+
+
+def test_what_version_0_1_kept_of_a_step_is_read() -> None:
+    kept = {"samples": 5, "cpu_s": 1.0, "history": ["prune_1 0.5", "depth_2 1"], "shape": {"depth_2": 1}}
+    found = Trained.read(kept)
+    assert found.seen_in_all == 5
+    assert [c.name for c in found.history] == kept["history"]
 
 
 def test_plain_values_are_told_apart() -> None:

@@ -23,7 +23,6 @@ from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.screening.verdict import remembered
 from autokd.evaluation.stages.build import Build
-from autokd.evaluation.stages.measure import by_name
 from autokd.evaluation.stages.prune import Cutting
 from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
@@ -147,7 +146,7 @@ def screen_one(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) -> di
     trial = TrialDir(parts.home / "preflight", parts.store)
     known = remembered(plan, False)
     screen = Screen(blueprint, cutting, bits, parts.dataset, plan.profiles, parts.clock, remembered=known)
-    return by_name(trial.run(screen, Build(blueprint).stored(trial.folder), parts.tools()).value)
+    return trial.run(screen, Build(blueprint).stored(trial.folder), parts.tools()).value.by_name()
 
 
 def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from torch import nn
 
 from autokd import trial
 from autokd.compression.pruning import shrink_to
+from autokd.evaluation.stages.results import Result, Trained
 from autokd.evaluation.stages.stage import Stored, Tools, key_of
 from autokd.evaluation.stages.training import WEIGHTS
 from autokd.students.blueprint import Blueprint
@@ -24,15 +26,18 @@ class Build:
     revision: ClassVar[int] = 1
     blueprint: Blueprint
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
-        return {}
+    def read(self, raw: Mapping[str, Any]) -> Result:
+        return Result.read(raw)
 
-    def stored(self, folder: Path) -> Stored:
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Result:
+        return Result()
+
+    def stored(self, folder: Path) -> Stored[Result]:
         """As if it had run: nothing of it is kept."""
-        return Stored(self.kind, key_of(self, None), folder, {})
+        return Stored(self.kind, key_of(self, None), folder, Result())
 
 
-def restore(blueprint: Blueprint, stored: Stored) -> nn.Module:
+def restore(blueprint: Blueprint, stored: Stored[Trained]) -> nn.Module:
     """The trained (and perhaps pruned) student of a stage, from its safetensors."""
     student = blueprint.build()
     shrink_to(student, load_file(stored.folder / WEIGHTS))

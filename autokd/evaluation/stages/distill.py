@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from autokd import trial
 from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored, Tools
-from autokd.evaluation.stages.training import Training, seen_by
+from autokd.evaluation.stages.training import Training
 from autokd.students.blueprint import Blueprint
 
 
@@ -22,7 +24,10 @@ class Distill:
     blueprint: Blueprint
     training: Training
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Trained:
+        return Trained.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Trained:
         """Its weights, learning curve and what they took."""
         return self.training.run(folder, tools, self.blueprint.build(), self.blueprint)
 
@@ -36,9 +41,12 @@ class TrainOn:
     blueprint: Blueprint
     training: Training
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Trained:
+        return Trained.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Trained:
         """As of :class:`Distill`, with the shape and the history that it inherits."""
         assert parent is not None
         student = restore(self.blueprint, parent)
-        done = self.training.run(folder, tools, student, self.blueprint, seen_by(parent.value))
-        return done | {"shape": dict(self.blueprint.shape), "history": parent.value.get("history", [])}
+        done = self.training.run(folder, tools, student, self.blueprint, parent.value.seen_in_all)
+        return replace(done, shape=dict(self.blueprint.shape), history=parent.value.history)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from autokd import trial
 from autokd.compression.fold import fold_residuals
 from autokd.deployment.export import export as export_file
 from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.results import Package
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.protocols import InputSpec
 from autokd.students.blueprint import Blueprint
@@ -31,13 +33,16 @@ class Export:
     blueprint: Blueprint
     classes: tuple[str, ...]
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Package:
+        return Package.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Package:
         """The file's name, hash, size and opset."""
         assert parent is not None
         with tools.pace():
             student = restore(self.blueprint, parent)
             done = to_onnx(student, self.blueprint.spec, self.classes, self.blueprint.family, folder / "student.onnx")
-        return {"file": "student.onnx", "sha256": done.sha256, "size_bytes": done.size_bytes, "opset": done.opset}
+        return Package("student.onnx", done.sha256, done.size_bytes, done.opset)
 
 
 def to_onnx(student: nn.Module, spec: InputSpec, classes: tuple[str, ...], name: str, path: Path) -> Any:

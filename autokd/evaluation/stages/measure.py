@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from autokd.config.objectives import METRICS
 from autokd.config.plan import Plan
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.metrics import REVISION, quality
+from autokd.evaluation.stages.results import Costs, Package
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import Dataset
@@ -63,20 +64,23 @@ class Measure:
     kind: ClassVar[trial.Stage] = trial.Stage.MEASURE
     revision: ClassVar[int] = 1
     data: Dataset
-    package: Stored
+    package: Stored[Package]
     profiles: tuple[HardwareProfile, ...]
     qualities: tuple[Quality, ...]
     teacher: Answers | None
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Costs:
+        return Costs.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Costs:
         """The measurements."""
         assert parent is not None
         scores = np.load(parent.folder / "scores.npy", allow_pickle=False)
         targets = np.asarray(self.data.targets[self.data.splits.validation])
         said = self.teacher.load() if self.teacher is not None else None
         found = qualities([q.name for q in self.qualities], scores, targets, said)
-        found += file_costs(self.package.folder / self.package.value["file"], self.profiles, tools.meter)
-        return {"measurements": [asdict(m) for m in found]}
+        found += file_costs(self.package.folder / self.package.value.file, self.profiles, tools.meter)
+        return Costs(tuple(found))
 
 
 def wanted_qualities(plan: Plan, teacher: bool) -> list[str]:
@@ -97,8 +101,3 @@ def qualities(
         unit = METRICS[metric].unit if metric in METRICS else ""
         found.append(Measurement(metric, float(value), unit, spread=error))
     return found
-
-
-def by_name(value: Mapping[str, Any]) -> dict[str, float]:
-    """Values of a stage's measurements by ``metric`` or ``metric@profile``."""
-    return {m.name: m.value for m in (Measurement(**raw) for raw in value["measurements"])}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,8 +13,9 @@ from autokd.config.objectives import Objective
 from autokd.evaluation.narrow import Narrower
 from autokd.evaluation.screening.bench import Bench
 from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored, Tools
-from autokd.evaluation.stages.training import Training, seen_by
+from autokd.evaluation.stages.training import Training
 from autokd.hardware.profile import HardwareProfile
 from autokd.students.blueprint import Blueprint
 
@@ -42,7 +44,10 @@ class Narrow:
     clock: HardwareProfile
     plan: str = ""
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Trained:
+        return Trained.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Trained:
         """As of a training, with the new shape, the cuts, the cost before and after, and all cuts since the root.
 
         Raises:
@@ -55,15 +60,16 @@ class Narrow:
         )
         narrower = Narrower(bench, self.blueprint, self.profiles, self.cost, self.plan)
         cut, cuts, before = narrower.narrow(restore(self.blueprint, parent), self.keep)
-        looked_s, told = time.process_time() - began, [asdict(c) for c in cuts]
+        looked_s = time.process_time() - began
         tools.note(samples=0, of=self.training.teaching.recipe.samples, began_training=True)
-        done = self.training.run(folder, tools, cut.model, cut.blueprint, seen_by(parent.value))
-        return done | {
-            "cpu_s": done["cpu_s"] + looked_s,
-            "looked_s": looked_s,
-            "shape": dict(cut.blueprint.shape),
-            "cuts": told,
-            "cost_before": before,
-            "cost_after": cut.cost,
-            "history": [*parent.value.get("history", []), *told],
-        }
+        done = self.training.run(folder, tools, cut.model, cut.blueprint, parent.value.seen_in_all)
+        return replace(
+            done,
+            cpu_s=done.cpu_s + looked_s,
+            looked_s=looked_s,
+            shape=dict(cut.blueprint.shape),
+            cuts=tuple(cuts),
+            history=(*parent.value.history, *cuts),
+            cost_before=before,
+            cost_after=cut.cost,
+        )

@@ -15,6 +15,7 @@ from torch import nn
 from autokd import registry, trial
 from autokd.compression.pruning import default_groups
 from autokd.compression.pruning import prune as prune_channels
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.evaluation.stages.training import WEIGHTS, Training, tensors_of
 from autokd.files import write_json
@@ -83,7 +84,10 @@ class Prune:
     cutting: Cutting
     tuning: Training
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Trained:
+        return Trained.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Trained:
         """Weights of the smaller student, and what tuning them took."""
         assert parent is not None
         student = self.blueprint.build()
@@ -95,4 +99,4 @@ class Prune:
             result = self.tuning.fit(folder, tools, student, self.blueprint)
             write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve])
         save_file(tensors_of(student), folder / WEIGHTS)
-        return {"samples": result.samples if result else 0, "cpu_s": result.cpu_s if result else 0.0}
+        return Trained(result.samples, result.cpu_s) if result else Trained()

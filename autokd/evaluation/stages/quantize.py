@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from autokd import trial
 from autokd.compression.quantization import quantize as quantize_file
 from autokd.config.plan import Plan
+from autokd.evaluation.stages.results import Package
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.hardware.comparison import compare
 from autokd.hardware.profile import HardwareProfile
@@ -40,23 +41,27 @@ class Quantize:
     plan: str | None = None
     against: bool = False
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Package:
+        return Package.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Package:
         """The file's name, hash, size and opset; the plan, and every plan's time in milliseconds."""
         assert parent is not None
-        source = parent.folder / parent.value["file"]
+        source = parent.folder / parent.value.file
         samples = np.asarray(self.data.inputs[self.data.splits.calibration])
         beside = [source] if self.against else []
         done = quantize_file(
             source, samples, folder / "student.onnx", comparison(tools.meter, self.clock), self.plan, beside
         )
-        return {
-            "file": "student.onnx",
-            "sha256": done.sha256,
-            "size_bytes": done.size_bytes,
-            "opset": parent.value["opset"],
-            "plan": done.plan,
-            "timings_ms": dict(done.timings_ms),
-        } | ({"float_ms": done.beside_ms[0]} if self.against else {})
+        return Package(
+            "student.onnx",
+            done.sha256,
+            done.size_bytes,
+            parent.value.opset,
+            done.plan,
+            dict(done.timings_ms),
+            done.beside_ms[0] if self.against else None,
+        )
 
 
 def clock_of(plan: Plan) -> HardwareProfile:
@@ -71,9 +76,9 @@ def comparison(meter: Meter, clock: HardwareProfile) -> Callable[[Sequence[Path]
     return partial(compare, meter, profile=clock.name)
 
 
-def worth_quantizing(plan: Plan, package: Stored, small: Stored) -> bool:
+def worth_quantizing(plan: Plan, package: Package, small: Package) -> bool:
     """Whether the int8 file is cheaper than the float one in the first cost among the objectives."""
     cost = next((o.metric for o in plan.objectives if o.scale == "log"), "size_bytes")
     if cost == "latency_ms":
-        return bool(small.value["timings_ms"][small.value["plan"]] < SAVES * small.value["float_ms"])
-    return cost == "size_bytes" and bool(small.value["size_bytes"] < package.value["size_bytes"])
+        return small.float_ms is not None and small.timings_ms[small.plan] < SAVES * small.float_ms
+    return cost == "size_bytes" and small.size_bytes < package.size_bytes

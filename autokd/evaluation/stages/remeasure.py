@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from autokd import trial
 from autokd.deployment.verify import scores as file_scores
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.stages.measure import Answers, Quality, qualities
+from autokd.evaluation.stages.results import Costs
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import Dataset
@@ -51,7 +53,10 @@ class Remeasure:
     qualities: tuple[Quality, ...]
     teacher: Answers | None
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Costs:
+        return Costs.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Costs:
         """Costs on the profiles, and quality that the other study did not ask for, as measurements."""
         costs = file_costs(self.file.path, self.profiles, tools.meter)
         found: list[Measurement] = [m for m in costs if m.name not in self.known]
@@ -62,4 +67,4 @@ class Remeasure:
                 scores = file_scores(self.file.path, np.asarray(self.data.inputs[index]))
             said = self.teacher.load() if self.teacher is not None else None
             found += qualities(missing, scores, np.asarray(self.data.targets[index]), said)
-        return {"measurements": [asdict(m) for m in found]}
+        return Costs(tuple(found))

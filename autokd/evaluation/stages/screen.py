@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from autokd.evaluation.screening.exported import exported_costs
 from autokd.evaluation.screening.screen import Screening, draw
 from autokd.evaluation.screening.verdict import Verdict
 from autokd.evaluation.stages.prune import Cutting
+from autokd.evaluation.stages.results import Costs
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.hardware.profile import HardwareProfile
 from autokd.protocols import Dataset
@@ -50,7 +52,10 @@ class Screen:
     whole: bool = False
     bounds: tuple[float, ...] = ()
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Costs:
+        return Costs.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Costs:
         """Its costs as measurements, and how they were found out."""
         bench = Bench(self.data, self.clock, self.remembered, tools.meter, tools.pace)
         try:
@@ -68,4 +73,4 @@ class Screen:
         finally:
             for left_over in folder.glob("*.onnx"):
                 left_over.unlink()
-        return {"measurements": [asdict(m) for m in found], "how": how}
+        return Costs(tuple(found), how)

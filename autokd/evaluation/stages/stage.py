@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from autokd import trial
+from autokd.evaluation.stages.results import Result
 from autokd.files import digest
 from autokd.protocols import Meter
 
@@ -17,14 +18,17 @@ VERSION = 2
 """Part of every key: raised when all stages' results change their meaning."""
 
 
+R = TypeVar("R", bound=Result, covariant=True)
+
+
 @dataclass(frozen=True)
-class Stored:
-    """A finished stage: its key, the folder of its files, and its plain values."""
+class Stored(Generic[R]):
+    """A finished stage: its key, the folder of its files, and its facts."""
 
     stage: trial.Stage
     key: str
     folder: Path
-    value: Mapping[str, Any]
+    value: R
 
     def identity(self) -> str:
         """Its key names all that it depends on."""
@@ -52,18 +56,22 @@ class Tools:
     until: float | None = None
 
 
-class Stage(Protocol):
+class Stage(Protocol[R]):
     """One stage of a candidate. ``revision`` is part of its key: raised when its work yields something else."""
 
     kind: ClassVar[trial.Stage]
     revision: ClassVar[int]
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
-        """Fill ``folder`` and return plain values."""
+    def read(self, raw: Mapping[str, Any]) -> R:
+        """Its result out of the store."""
+        ...
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> R:
+        """Fill ``folder`` and say what is in it."""
         ...
 
 
-def key_of(stage: Stage, parent: Stored | None) -> str:
+def key_of(stage: Stage[Any], parent: Stored[Any] | None) -> str:
     """The hash of everything a stage's result depends on: its fields, its revision and what it goes on from."""
     above = parent.key if parent is not None else None
     return digest([VERSION, stage.kind.value, stage.revision, plain(fields_of(stage)), above])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from autokd.distillation.lesson import Lesson, Session
 from autokd.distillation.trainer import FitResult, fit
 from autokd.errors import Paused
 from autokd.evaluation.recipe import Teaching
+from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Tools
 from autokd.files import read_json, write_json
 from autokd.protocols import CurvePoint, Dataset
@@ -66,7 +66,7 @@ class Training:
     seed: int
     views_seed: int
 
-    def run(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> dict[str, Any]:
+    def run(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> Trained:
         """Train a student into ``folder``; goes on from its checkpoint after a crash, or after a rest.
 
         Args:
@@ -91,12 +91,7 @@ class Training:
         charged_file.unlink(missing_ok=True)
         save_file(tensors_of(student), folder / WEIGHTS)
         write_json(folder / "curve.json", curve)
-        return {
-            "samples": result.samples,
-            "cpu_s": result.cpu_s,
-            "charged_cpu_s": charged,
-            "seen": seen + result.samples,
-        }
+        return Trained(result.samples, result.cpu_s, charged, seen=seen + result.samples)
 
     def fit(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> FitResult:
         """The training itself, its checkpoint in ``folder``."""
@@ -130,11 +125,6 @@ class Training:
                 left_over.unlink()
             student.to("cpu")
         return result
-
-
-def seen_by(parent_value: Mapping[str, Any]) -> int:
-    """Samples that a stage's weights were trained with, as themselves or as a larger student's."""
-    return int(parent_value.get("seen", parent_value.get("samples", 0)))
 
 
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from autokd.deployment.verify import scores as file_scores
 from autokd.deployment.verify import verify as compare
 from autokd.errors import StageFailure
 from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.results import Checked, Trained
 from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.protocols import Dataset
 from autokd.students.blueprint import Blueprint
@@ -42,11 +43,14 @@ class Verify:
     revision: ClassVar[int] = 1
     blueprint: Blueprint
     data: Dataset
-    weights: Stored
+    weights: Stored[Trained]
     bits: int
     samples: int | None = None
 
-    def work(self, folder: Path, tools: Tools, parent: Stored | None) -> dict[str, Any]:
+    def read(self, raw: Mapping[str, Any]) -> Checked:
+        return Checked.read(raw)
+
+    def work(self, folder: Path, tools: Tools, parent: Stored[Any] | None) -> Checked:
         """How well they agree; ``scores.npy`` has the file's scores.
 
         Raises:
@@ -57,12 +61,12 @@ class Verify:
         inputs, targets = np.asarray(self.data.inputs[index]), np.asarray(self.data.targets[index])
         reference = model_logits(restore(self.blueprint, self.weights), inputs[: self.samples], tools.pace)
         with tools.pace():
-            scores = file_scores(parent.folder / parent.value["file"], inputs)
+            scores = file_scores(parent.folder / parent.value.file, inputs)
         agreement = compare(scores[: self.samples], reference, targets[: self.samples], bits=self.bits)
         if not np.isfinite(scores).all():
             raise StageFailure("verify", "verify_mismatch", "the file's scores are not finite")
         np.save(folder / "scores.npy", scores, allow_pickle=False)
-        return {"agreement": asdict(agreement)}
+        return Checked(agreement)
 
 
 def model_logits(
