@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from autokd import registry
 from autokd.cli.app import AsJson, Storage, app, give
 
 
@@ -46,12 +47,7 @@ def verify(
 
 @app.command("list")
 def list_(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="methods, samplers, spaces, profiles, families, teachers, data, pruners, runners, devices or studies."
-        ),
-    ],
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(registry.KINDS)} or studies.")],
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
