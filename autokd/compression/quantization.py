@@ -100,7 +100,7 @@ def quantize(
         limit = min(timings.values()) * TIE
         best = min((p for p in files if timings[p] <= limit), key=lambda p: len(candidates[p]))
         with _storing(out):
-            write_atomic(out, candidates[best])
+            write_atomic(out, candidates[best], lasting=False)  # who keeps it syncs it
     data = candidates[best]
     return QuantizedFile(out, hashlib.sha256(data).hexdigest(), len(data), best, timings, tuple(times[len(files) :]))
 

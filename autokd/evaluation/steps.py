@@ -209,13 +209,13 @@ class Evaluation:
             notes=self.notes,
             **facts,
         )
-        write_atomic(self.trial.folder / "record.json", record.to_json())
+        write_atomic(self.trial.folder / "record.json", record.to_json(), lasting=False)  # the ledger keeps it
         return record
 
     def describe(self, student: Any) -> None:
         inner = getattr(student, "model", student)
         blocks = inner.blocks() if callable(getattr(inner, "blocks", None)) else []
-        write_json(self.trial.folder / "blocks.json", [dict(b) for b in blocks])
+        write_json(self.trial.folder / "blocks.json", [dict(b) for b in blocks], lasting=False)
 
     def _learn(self, stored: Stored[Costs]) -> None:
         self.measured |= {m.name: m for m in stored.value.measurements}

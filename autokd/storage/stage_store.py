@@ -81,8 +81,12 @@ class StageStore:
         """Make the work folder of a key its entry."""
         final = self.path(stage, key)
         work = self.work(stage, key)
-        write_json(work / RESULT, result)
-        publish(work, final)
+        made = any(work.iterdir())
+        write_json(work / RESULT, result, lasting=False)
+        if made:
+            publish(work, final)
+        else:  # numbers alone: if the power takes them, they are found out again
+            os.replace(work, final)
         return final
 
     def entries(self) -> list[Path]:

@@ -97,6 +97,6 @@ class Prune:
         result = None
         if self.tuning.teaching.recipe.samples > 0:
             result = self.tuning.fit(folder, tools, student, self.blueprint)
-            write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve])
+            write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve], lasting=False)
         save_file(tensors_of(student), folder / WEIGHTS)
         return Trained(result.samples, result.cpu_s) if result else Trained()

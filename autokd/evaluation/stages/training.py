@@ -90,7 +90,7 @@ class Training:
             raise Paused(result.samples / result.total, max(0.0, result.cpu_s - charged))
         charged_file.unlink(missing_ok=True)
         save_file(tensors_of(student), folder / WEIGHTS)
-        write_json(folder / "curve.json", curve)
+        write_json(folder / "curve.json", curve, lasting=False)  # the store syncs what it keeps
         return Trained(result.samples, result.cpu_s, charged, seen=seen + result.samples)
 
     def fit(self, folder: Path, tools: Tools, student: nn.Module, twin: Blueprint, seen: int = 0) -> FitResult:
