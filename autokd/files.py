@@ -85,9 +85,9 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def publish(work: Path, final: Path) -> None:
-    """Give a finished folder its name: whoever finds ``final`` finds all that is in it, also when the power goes."""
-    for base, _, names in os.walk(work):
+def publish(work: Path, final: Path, *, lasting: bool = True) -> None:
+    """Give a finished folder its name: whoever finds ``final`` finds all that is in it; ``lasting``: also when the power goes."""
+    for base, _, names in os.walk(work) if lasting else ():
         for name in names:
             _sync(Path(base, name))
     os.replace(work, final)

@@ -83,10 +83,7 @@ class StageStore:
         work = self.work(stage, key)
         made = any(work.iterdir())
         write_json(work / RESULT, result, lasting=False)
-        if made:
-            publish(work, final)
-        else:  # numbers alone: if the power takes them, they are found out again
-            os.replace(work, final)
+        publish(work, final, lasting=made)  # numbers alone, if the power takes them, are found out again
         return final
 
     def entries(self) -> list[Path]:
