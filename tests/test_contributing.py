@@ -76,7 +76,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_walk_is_there() -> None:
-    assert len(THINGS) >= 4
+    assert len(THINGS) >= 8
     groups = [group.removeprefix("autokd.") for thing in THINGS for group, *_ in thing.points]
     assert set(groups) <= set(registry.KINDS)
     assert all(len(thing.points) == 1 for thing in THINGS)

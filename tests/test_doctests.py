@@ -16,6 +16,8 @@ CLASSES = (
     "autokd.modalities.modality:Modality",
     "autokd.distillation.knowledge.knowledge:Knowledge",
     "autokd.distillation.schemes.scheme:Scheme",
+    "autokd.hardware.device:Device",
+    "autokd.effort:Effort",
 )
 """Where a person meets a class first: its docstring shows how it is used."""
 
