@@ -221,13 +221,23 @@ def shape(house: House) -> list[tuple[str, str]]:
     ]
 
 
+def by_package(root: Path) -> House:
+    """A house whose rooms nobody has listed: a room is a package below ``autokd``, or a module that lies loose in it."""
+    modules = House(root, ("autokd",)).files
+    return House(root, tuple(sorted({".".join(m.split(".")[:2]) for m in modules})))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).resolve().parents[1])
-    house = House(parser.parse_args().root)
-    print("| | |\n|---|---|")
+    parser.add_argument("--beside", type=Path, help="another checkout, its rooms by package, in a column of its own")
+    given = parser.parse_args()
+    house = House(given.root)
+    other = dict(shape(by_package(given.beside))) if given.beside else {}
+    print("| | before | now |\n|---|---|---|" if other else "| | |\n|---|---|")
     for name, value in shape(house):
-        print(f"| {name} | {value} |")
+        was = "–" if name == "imports running up" else other.get(name)  # nobody had said which way is up
+        print(f"| {name} | {was} | {value} |" if other else f"| {name} | {value} |")
     for line in [*house.upward(), *(" <-> ".join(c) for c in house.circles())]:
         print(line)
 
