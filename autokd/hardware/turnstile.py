@@ -166,27 +166,36 @@ class Quiet:
 
     def _portable(self) -> Iterator[None]:
         """Without ``fcntl`` timings still exclude each other, but batches are not paused."""
-        from filelock import FileLock, Timeout
-
         measuring: set[Path] = _mine.__dict__.setdefault("measuring", set())
         if self.folder in measuring:
             yield
             return
-        lock = FileLock(self.folder / "measuring.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.on_wait(True)
+        with locked(self.folder / "measuring.lock", self.on_wait):
+            measuring.add(self.folder)
             try:
-                lock.acquire()
+                yield
             finally:
-                self.on_wait(False)
-        measuring.add(self.folder)
+                measuring.discard(self.folder)
+
+
+@contextmanager
+def locked(file: Path, on_wait: OnWait) -> Iterator[None]:
+    """A lock file that others wait for; ``on_wait`` hears when somebody else has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait(True)
         try:
-            yield
+            lock.acquire()
         finally:
-            measuring.discard(self.folder)
-            lock.release()
+            on_wait(False)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _default_folder() -> Path:

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from autokd.files import folder_bytes, publish, read_json, write_json
-from autokd.hardware.turnstile import OnWait, never_mind
+from autokd.hardware.turnstile import OnWait, locked, never_mind
 
 RESULT = "result.json"
 CHECKPOINT = "checkpoint"
@@ -57,25 +55,10 @@ class StageStore:
         """The folder to work in, under a lock that other trials after the same result wait for."""
         final = self.path(stage, key)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked(FileLock(f"{final}.lock")):
+        with locked(Path(f"{final}.lock"), self.on_wait):
             work = self.work(stage, key)
             work.mkdir(exist_ok=True)
             yield work
-
-    @contextmanager
-    def _locked(self, lock: BaseFileLock) -> Iterator[None]:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.on_wait(True)
-            try:
-                lock.acquire()
-            finally:
-                self.on_wait(False)
-        try:
-            yield
-        finally:
-            lock.release()
 
     def commit(self, stage: str, key: str, result: dict[str, Any]) -> Path:
         """Make the work folder of a key its entry."""

@@ -20,21 +20,7 @@ def finish_student(
     samples: int | None = None,
     tell: Callable[[str, float | None], None] = lambda text, share: None,
 ) -> int:
-    """Train a student on with the teacher; a trial of its own, measured and confirmed.
-
-    Args:
-        number: Its trial.
-        samples: Samples to add to a measured student. A trial that halving stopped goes on from its checkpoint to the
-            end of its training, and takes no number.
-        tell: Is told the steps.
-
-    Returns:
-        The new trial's number.
-
-    Raises:
-        StudyError: The student is neither measured nor stopped, its weights are gone, or ``samples`` does not fit.
-        StageFailure: Its training or export failed.
-    """
+    """The work of :meth:`autokd.study.study.Study.finish`; returns the new trial's number."""
     from autokd.evaluation.confirm import confirm
     from autokd.evaluation.finish import finish, finish_stopped
     from autokd.evaluation.parts import Parts
