@@ -133,3 +133,17 @@ def test_an_edited_method_is_trained_anew(
     worse, cached = searched("-1.0")
     assert "distill" not in cached
     assert worse < 0.3 < good, "unequal work is not taken for equal"
+
+
+def test_a_resumed_study_says_what_was_edited(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, distillation={"method": "mine:Loss"}, budget__trials=1)
+    write(tmp_path, mine=LOSS, mine_parts=PLAIN)
+    assert run_cli("search", "study.yaml", cwd=tmp_path, own_process=True).code == 0
+    quiet = run_cli("resume", "tiny", "--set", "budget.trials=+1", cwd=tmp_path, own_process=True)
+    assert quiet.code == 0 and "edited" not in quiet.stderr
+    write(tmp_path, mine_parts=PLAIN.replace("1.0", "0.5"))
+    told = run_cli("resume", "tiny", "--set", "budget.trials=+1", cwd=tmp_path, own_process=True)
+    assert told.code == 0
+    assert "warning: methods mine:Loss was edited since: from here on the new one counts" in told.stderr

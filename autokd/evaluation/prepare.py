@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from autokd import registry
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
@@ -134,6 +135,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
         },
         "device": device,
         "host": describe_host(),
+        "code": code_of(plan),
     }
     return Prepared(facts, reference)
 
@@ -177,6 +179,22 @@ def taps_of(plan: Plan) -> frozenset[str]:
     names = {own.method, *map(str, searched.choices if searched else (fixed,))}
     made = [make_method(name, own.options if name == own.method else {}) for name in sorted(names)]
     return frozenset({LOGITS}).union(*(m.teacher for m in made))
+
+
+def code_of(plan: Plan) -> dict[str, str]:
+    """What every registered name of the plan stands for, by content: whoever goes on with a study later sees what was edited."""
+    config, searched = plan.config, {p.name: p.choices for p in plan.space.parameters}
+
+    def values(name: str, usual: str) -> set[str]:
+        return {usual, str(plan.space.fixed.get(name, usual)), *map(str, searched.get(name, ()))}
+
+    named = {("families", plan.space.family), ("data", config.data.source), ("samplers", config.sampler)}
+    named |= {("methods", name) for name in values("method", config.distillation.method)}
+    named |= {("schemes", name) for name in values("scheme", config.distillation.scheme)}
+    named |= {("pruners", name) for name in values("importance", "l1")}
+    goals = [o.metric for o in plan.objectives] + [c.metric for c in plan.constraints]
+    named |= {("metrics", metric) for metric in goals if ":" in metric}
+    return {f"{kind} {name}": registry.identity(kind, name) for kind, name in sorted(named)}
 
 
 def check_augmentations(plan: Plan, dataset: Dataset) -> None:

@@ -123,6 +123,10 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
     study.ledger.set_attr(STATE_KEY, "preparing")
     with writable(study.home), torch_threads(study.plan.config.resources.cpus_per_trial):
         prepared = prepare(study.plan, study.root, study.home, watcher.tell)
+    before = (study.ledger.attr(FACTS_KEY) or {}).get("code", {})
+    for name, identity in prepared.facts["code"].items():
+        if before.get(name, identity) != identity:
+            watcher.tell(f"warning: {name} was edited since: from here on the new one counts", None)
     study.ledger.set_attr(FACTS_KEY, prepared.facts)
     if study.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
         study.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
