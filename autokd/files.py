@@ -126,6 +126,14 @@ def write_json(path: Path, value: Any, *, lasting: bool = True) -> None:
     write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n", lasting=lasting)
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """An ``.npy`` file, whole or not there."""
+    import numpy as np
+
+    with new_file(path) as part, part.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
 def read_json(path: Path, default: Any = None) -> Any:
     """The JSON of a file, or ``default`` when it is not there or not (yet) whole."""
     try:

@@ -144,6 +144,39 @@ def test_a_resumed_study_says_what_was_edited(
     quiet = run_cli("resume", "tiny", "--set", "budget.trials=+1", cwd=tmp_path, own_process=True)
     assert quiet.code == 0 and "edited" not in quiet.stderr
     write(tmp_path, mine_parts=PLAIN.replace("1.0", "0.5"))
+    again = run_cli("search", "study.yaml", "--set", "budget.trials=2", cwd=tmp_path, own_process=True)
+    assert "mine:Loss was edited since this study searched: its students are of the one before" in again.stderr
     told = run_cli("resume", "tiny", "--set", "budget.trials=+1", cwd=tmp_path, own_process=True)
     assert told.code == 0
     assert "warning: methods mine:Loss was edited since: from here on the new one counts" in told.stderr
+
+
+def test_an_edited_metric_is_not_mixed_with_the_old_one(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    score = "def worst(targets, probabilities):\n    return float(probabilities.max(1).mean())\n"
+    write(tmp_path, scores=score)
+    goals = ["maximize scores:worst", "minimize latency_ms@cpu_1_thread"]
+    study_in(tmp_path, objectives=goals, budget__trials=1)
+    assert run_cli("search", "study.yaml", cwd=tmp_path, own_process=True).code == 0
+    write(tmp_path, scores=score.replace("max(1)", "min(1)"))
+    refused = run_cli("resume", "tiny", "--set", "budget.trials=+1", cwd=tmp_path, own_process=True)
+    assert refused.code == 2
+    assert refused.errors and "must keep the metrics" in refused.errors[0] and "scores:worst" in refused.errors[0]
+
+
+def test_a_method_that_the_space_never_takes_is_told(
+    tmp_path: Path,
+    tiny_config: Callable[..., dict[str, Any]],
+    study_in: Callable[..., Path],
+    run_cli: Callable[..., Ran],
+) -> None:
+    space = tiny_config()["space"]
+    searched = {**space["parameters"], "method": {"choice": ["none", "kd"], "stage": "distill"}}
+    study_in(tmp_path, space={**space, "parameters": searched}, distillation={"method": "mine:Loss"}, budget__trials=1)
+    write(tmp_path, mine=LOSS, mine_parts=PLAIN)
+    ran = run_cli("search", "study.yaml", cwd=tmp_path, own_process=True)
+    assert ran.code == 0
+    assert (
+        "the space searches `method` among none, kd: distillation.method 'mine:Loss' teaches no candidate" in ran.stderr
+    )

@@ -238,6 +238,11 @@ def main() -> None:
     for name, value in shape(house):
         was = "–" if name == "imports running up" else other.get(name)  # nobody had said which way is up
         print(f"| {name} | {was} | {value} |" if other else f"| {name} | {value} |")
+    if not other:
+        print("\n| room, from the ground to the roof | imports |\n|---|---|")
+        for room in house.rooms:
+            below = sorted(b.removeprefix("autokd.") for a, b in house.arrows if a == room)
+            print(f"| {room} | {', '.join(below) or '–'} |")
     for line in [*house.upward(), *(" <-> ".join(c) for c in house.circles())]:
         print(line)
 

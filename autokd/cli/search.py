@@ -121,8 +121,9 @@ def _ended(study: OpenStudy, reason: str, as_json: bool) -> None:
     from autokd.study.provenance import only_retimes
 
     say(f"{'Re-timing' if only_retimes(study.ledger) else 'Search'} ended: {reason}.")
-    give_front(study, study.front(), as_json)
-    if as_json:
+    found = study.front()
+    give_front(study, found, as_json)
+    if as_json or not found:
         return
     place = "" if study.ledger.url == "sqlite:///autokd.db" else f" --storage {study.ledger.url}"
     say(f"Next: autokd export {study.name} -o student.onnx{place}")

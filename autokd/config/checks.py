@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -75,9 +76,7 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
     _check_methods(config, known)
     schemes = [str(v) for r in known if r.name == "scheme" and r.stage == Stage.DISTILL for v in r.values]
     for name in dict.fromkeys([config.distillation.scheme, *schemes]):
-        if getattr(registry.load("schemes", name), "live", False):
-            law = "a search's scheme must be taught by the teacher's cached outputs"
-            raise ConfigError(law, f"{name!r}, which asks the teacher itself", "Use a scheme that is not `live`.")
+        _check_scheme(name)
 
 
 def check_search(config: StudyConfig, objectives: Sequence[Objective]) -> None:
@@ -131,22 +130,42 @@ def _check_training(training: TrainingConfig, reading: Reading) -> None:
             raise ConfigError(law, repr(value), error.errors()[0]["msg"] + ".") from None
 
 
-def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
-    """Every method that may be asked for must take the arguments that candidates with it would give."""
+def asked_methods(
+    config: StudyConfig, known: Sequence[Reading]
+) -> Iterator[tuple[str, dict[str, Any], Literal["distillation", "space"]]]:
+    """Every method that may be asked for, with each value of each argument that candidates would give; and who asks."""
     chosen = next((r for r in known if r.name == "method" and r.stage == Stage.DISTILL), None)
     names = [str(v) for v in chosen.values] if chosen else [config.distillation.method]
     arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*RECIPE_KEYS, "method", "scheme")]
     for name in dict.fromkeys([config.distillation.method, *names]):
         given = dict(config.distillation.options) if name == config.distillation.method else {}
-        _try(name, given, "distillation")
+        yield name, given, "distillation"
         if name not in names:
             continue
         mine = [r for r in arguments if _goes_with(r, name)]
         first = given | {r.name: r.values[0] for r in mine}
-        _try(name, first, "space")
+        yield name, first, "space"
         for r in mine:
             for value in r.values[1:]:
-                _try(name, first | {r.name: value}, "space")
+                yield name, first | {r.name: value}, "space"
+
+
+def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
+    """Every method that may be asked for must take the arguments that candidates with it would give."""
+    for name, arguments, where in asked_methods(config, known):
+        _try(name, arguments, where)
+
+
+def _check_scheme(name: str) -> None:
+    from autokd.distillation.schemes import Scheme
+
+    made = registry.load("schemes", name)()
+    if not isinstance(made, Scheme):
+        law = f"scheme {name!r} must make an autokd.distillation.schemes.Scheme"
+        raise ConfigError(law, type(made).__name__, "Derive from it and give it step(nets, knowledge, batch, ask).")
+    if made.live:
+        law = "a search's scheme must be taught by the teacher's cached outputs"
+        raise ConfigError(law, f"{name!r}, which asks the teacher itself", "Use a scheme that is not `live`.")
 
 
 def _goes_with(reading: Reading, method: str) -> bool:
@@ -155,9 +174,11 @@ def _goes_with(reading: Reading, method: str) -> bool:
 
 
 def _try(name: str, arguments: dict[str, object], where: str) -> None:
+    from autokd.distillation.knowledge.classic import as_knowledge
+
     factory = registry.load("methods", name)
     try:
-        factory(**arguments)
+        as_knowledge(factory(**arguments), name)
     except TypeError as error:
         mend = f"A parameter for one method only needs e.g. when: {{method: {name}}}." if where == "space" else None
         raise ConfigError(f"`{where}` must give the method {name!r} arguments it takes", str(error), mend) from None

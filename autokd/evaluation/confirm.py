@@ -12,7 +12,7 @@ from autokd.deployment.verify import scores as file_scores
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.stages.measure import qualities
 from autokd.evaluation.teacher import obtain_teacher
-from autokd.files import digest
+from autokd.files import digest, save_array
 from autokd.storage.results import Member, checked_file
 
 
@@ -53,6 +53,6 @@ def _teacher_test(
     place = root / "banks" / f"test-{digest([parts.setup.teacher, parts.dataset.fingerprint])[:32]}.npy"
     if not place.exists():
         teacher = obtain_teacher(parts.plan, parts.dataset, root / "teachers", parts.device, parts.pace, tell)
-        np.save(place, teacher.logits(inputs).astype(np.float32), allow_pickle=False)
+        save_array(place, teacher.logits(inputs).astype(np.float32))
     found: np.ndarray = np.load(place, allow_pickle=False)
     return found

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autokd import registry
+from autokd.config.checks import asked_methods, readings
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
@@ -22,7 +23,7 @@ from autokd.evaluation.parts import CLOCKS, SETUP, Setup
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages.measure import ALWAYS, qualities
 from autokd.evaluation.teacher import obtain_teacher
-from autokd.files import digest, write_json
+from autokd.files import digest, save_array, write_json
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import describe_host
 from autokd.hardware.turnstile import Quiet
@@ -107,8 +108,7 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
         tell(f"warning: {warning}", None)
     banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
     saved = root / "banks" / f"validation-{digest([teacher.fingerprint, dataset.fingerprint])[:32]}.npy"
-    saved.parent.mkdir(parents=True, exist_ok=True)
-    np.save(saved, outputs.astype(np.float32), allow_pickle=False)
+    save_array(saved, outputs.astype(np.float32))
     with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
         costs = _teacher_costs(plan, teacher, meter, tell)
     quality = qualities([*ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
@@ -173,12 +173,8 @@ def recipes(plan: Plan, size: int) -> list[Recipe]:
 
 def taps_of(plan: Plan) -> frozenset[str]:
     """What the teacher is asked for: its logits, and whatever a method that candidates may use reads beside them."""
-    searched = next((p for p in plan.space.parameters if p.name == "method" and p.stage == Stage.DISTILL), None)
-    own = plan.config.distillation
-    fixed = plan.space.of_stage(Stage.DISTILL, plan.space.fixed).get("method", own.method)
-    names = {own.method, *map(str, searched.choices if searched else (fixed,))}
-    made = [make_method(name, own.options if name == own.method else {}) for name in sorted(names)]
-    return frozenset({LOGITS}).union(*(m.teacher for m in made))
+    asked = asked_methods(plan.config, readings(plan.space))
+    return frozenset({LOGITS}).union(*(make_method(name, arguments).teacher for name, arguments, _ in asked))
 
 
 def code_of(plan: Plan) -> dict[str, str]:

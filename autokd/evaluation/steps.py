@@ -86,9 +86,9 @@ class Evaluation:
         self.ship(parent, blueprint, self.bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
 
-    def do(self, stage: Work[R], parent: Stored[Any] | None) -> Stored[R]:
-        """Run a stage, or find its result."""
-        return self.trial.run(stage, parent, self.parts.tools(until=self.until))
+    def do(self, stage: Work[R], parent: Stored[Any] | None, until: float | None = None) -> Stored[R]:
+        """Run a stage, or find its result; a training rests after the share ``until`` of it."""
+        return self.trial.run(stage, parent, self.parts.tools(until=until))
 
     def begin(self, blueprint: Blueprint, cutting: Cutting, bits: int) -> Stored[Result]:
         """Build an outline and screen it, before any training; the key that training goes on from.
@@ -125,7 +125,7 @@ class Evaluation:
 
     def teach(self, root: Stored[Result], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
         """Train a student from nothing."""
-        return self.do(Distill(blueprint, self.parts.training(teaching)), root)
+        return self.do(Distill(blueprint, self.parts.training(teaching)), root, self.until)
 
     def train_began(self) -> None:
         """From here on the trial counts."""

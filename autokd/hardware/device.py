@@ -111,4 +111,7 @@ def open_device(profile: HardwareProfile) -> Device:
         HardwareError: It cannot stand for the profile.
     """
     device: Device = registry.load("devices", profile.device)(profile)
+    if missing := [name for name in ("facts", "ask", "close") if not callable(getattr(device, name, None))]:
+        law = f"A device must have facts, ask and close; {profile.device!r} of profile {profile.name} has no"
+        raise HardwareError(law, ", ".join(missing), "See autokd.hardware.device.Device.")
     return device

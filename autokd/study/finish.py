@@ -11,6 +11,7 @@ from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
 from autokd.storage.results import Member
 from autokd.study.opened import OpenStudy
+from autokd.study.search import edited_since
 from autokd.trial import Outcome
 
 
@@ -45,6 +46,8 @@ def finish_student(
         child = len(trials)
         parts = Parts.open(study.home)
         try:
+            for name in edited_since(study):
+                tell(f"warning: {name} was edited since: the student is trained on with the new one", None)
             tell("training on", None)
             trial = TrialDir(study.home / "trials" / f"{child:05d}", parts.store)
             with torch_threads(study.plan.config.resources.cpus_per_trial):

@@ -108,6 +108,7 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
     from autokd.strategies.driver import Driver
     from autokd.study import provenance, warm_start
 
+    edited = edited_since(study)
     only, received = provenance.only_retimes(study.ledger), provenance.received(study.ledger)
     if only and received:
         watcher.tell("note: every file of the other study is timed", None)
@@ -116,17 +117,25 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
         reason = Driver(study.ledger, study.plan, study.home).finished()
         if reason:
             more = "until=null" if study.plan.config.budget.stop and "gain <" in reason else "trials=+10"
+            for name in edited:
+                told = "its students are of the one before. Give the study another `name` to search with this one"
+                watcher.tell(f"warning: {name} was edited since this study searched: {told}", None)
             watcher.tell(f"this study is finished: `autokd resume --set budget.{more}` would go on", None)
             return reason
     for profile in study.plan.profiles:
         check_host(profile)
+    for name in edited:
+        if name.startswith("metrics "):
+            mend = "Bring the old one back, or search under another `name`."
+            raise StudyError(
+                "a study must keep the metrics that it measures by", f"{name}, which was edited since", mend
+            )
+        watcher.tell(f"warning: {name} was edited since: from here on the new one counts", None)
+    if unused := unused_method(study.plan):
+        watcher.tell(f"warning: {unused}", None)
     study.ledger.set_attr(STATE_KEY, "preparing")
     with writable(study.home), torch_threads(study.plan.config.resources.cpus_per_trial):
         prepared = prepare(study.plan, study.root, study.home, watcher.tell)
-    before = (study.ledger.attr(FACTS_KEY) or {}).get("code", {})
-    for name, identity in prepared.facts["code"].items():
-        if before.get(name, identity) != identity:
-            watcher.tell(f"warning: {name} was edited since: from here on the new one counts", None)
     study.ledger.set_attr(FACTS_KEY, prepared.facts)
     if study.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
         study.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))
@@ -152,6 +161,26 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
     finally:
         watcher.end()
     return driver.finished() or "no more candidates"
+
+
+def edited_since(study: OpenStudy) -> list[str]:
+    """A person's own code in the plan that is not what it was when the study last searched."""
+    from autokd.evaluation.prepare import code_of
+
+    before = (study.ledger.attr(FACTS_KEY) or {}).get("code", {})
+    return [name for name, now in code_of(study.plan).items() if before.get(name, now) != now] if before else []
+
+
+def unused_method(plan: Plan) -> str:
+    """What to say where the space decides the method and never takes the one that the study file names; else nothing."""
+    named = plan.config.distillation.method
+    searched = next((p.choices for p in plan.space.parameters if p.name == "method"), None)
+    if not searched or named in searched:
+        return ""
+    taken = ", ".join(map(str, searched))
+    return (
+        f"the space searches `method` among {taken}: distillation.method {named!r} teaches no candidate; add it there"
+    )
 
 
 def after_trial(study: OpenStudy, watcher: Watcher, number: int, record: TrialRecord) -> None:

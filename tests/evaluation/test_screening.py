@@ -441,3 +441,19 @@ def test_an_outline_that_cannot_be_is_built(real: Parts, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(build_module, "family_builder", lambda family: lambda params, spec, classes: Computing())
     assert real.blueprint({}).outline.model.weight.device.type == "cpu"
+
+
+def test_a_rest_is_one_of_the_training_not_of_what_follows(tmp_path: Path) -> None:
+    """A pruned sibling finds its training in the store: what tunes it goes to its end, though the trial is asked to rest."""
+    untaught = {"distillation": {"method": "none"}, "training": {"samples": 512, "batch_size": 64, "augment": "none"}}
+    with closing(open_parts(tmp_path, **untaught)) as parts:
+        whole = {"width_1": 8, "prune_1": 0.0, "bits": 32, **SPACE["fixed"]}
+        assert evaluate(Candidate(whole), parts, TrialDir(tmp_path / "0", parts.store)).outcome == Outcome.MEASURED
+        cut = Candidate({**whole, "prune_1": 0.5})
+        record = evaluate(cut, parts, TrialDir(tmp_path / "1", parts.store), until=0.3)
+        assert record.outcome == Outcome.MEASURED, record.detail
+        (pruned,) = [s for s in record.stages if s.stage == "prune"]
+        found = parts.store.find("prune", pruned.key)
+        assert found is not None and found["samples"] == pytest.approx(0.3 * 512, abs=64)
+        assert not list(parts.store.path("prune", pruned.key).glob("checkpoint*"))
+        assert {s.stage for s in record.stages if s.cached} == {"distill"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,7 +96,7 @@ class Prune:
             self.cutting.cut(student, self.tuning.data)
         result = None
         if self.tuning.teaching.recipe.samples > 0:
-            result = self.tuning.fit(folder, tools, student, self.blueprint)
+            result = self.tuning.fit(folder, replace(tools, until=None), student, self.blueprint)  # it never rests
             write_json(folder / "tuning_curve.json", [asdict(p) for p in result.curve], lasting=False)
         save_file(tensors_of(student), folder / WEIGHTS)
         return Trained(result.samples, result.cpu_s) if result else Trained()
