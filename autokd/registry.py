@@ -7,12 +7,14 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autokd.errors import ConfigError, nearest
 from autokd.files import source_sha256
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 KINDS = (
     "families",
@@ -44,6 +46,10 @@ class Registered:
 
 @cache
 def _points(kind: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import (
+        entry_points,  # a third of the time that `autokd --help` takes, where nothing is looked up
+    )
+
     return {p.name: p for p in entry_points(group=f"autokd.{kind}")}
 
 
