@@ -18,7 +18,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -162,6 +161,8 @@ def named_line(error: BaseException) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A mend that names the closest known spelling, or lists what there is."""
+    import difflib  # asked where something is wrong, not at every start
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

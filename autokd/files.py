@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
@@ -233,6 +232,8 @@ def _collect(module: str, top: str, found: dict[str, bytes]) -> None:
 
 def _imports(text: bytes, module: str, package: bool) -> set[str]:
     """Names of all modules that a source may import; of ``from a import b`` both ``a`` and ``a.b``."""
+    import ast
+
     names: set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
