@@ -9,6 +9,9 @@ import cli_page
 import pytest
 from support import run_here
 
+from autokd import registry
+from autokd.cli import host
+
 
 def test_it_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")  # whoever runs it, and wherever
@@ -25,3 +28,7 @@ def test_it_shows_every_command_and_what_its_help_says(tmp_path: Path) -> None:
         shown = text.split(f"## autokd {name}\n")[1].split("```")[1]
         assert said.code == 0
         assert set(re.findall(r"--[a-z-]+", said.stdout)) == set(re.findall(r"--[a-z-]+", shown))
+
+
+def test_the_help_of_list_names_every_kind() -> None:
+    assert f"{', '.join(registry.KINDS)} or studies." == host.KINDS

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from autokd import registry
 from autokd.cli.app import AsJson, Storage, app, give
 
 
@@ -45,9 +44,13 @@ def verify(
         raise typer.Exit(1)
 
 
+KINDS = "families, modalities, data, teachers, methods, schemes, pruners, samplers, strategies, runners, spaces, profiles, devices or studies."
+"""Written out, for looking into the registry would make every start slower; a test holds it to what is there."""
+
+
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(registry.KINDS)} or studies.")],
+    kind: Annotated[str, typer.Argument(help=KINDS)],
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
