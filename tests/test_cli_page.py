@@ -10,7 +10,7 @@ import pytest
 from support import run_here
 
 from autokd import registry
-from autokd.cli import host
+from autokd.cli.main import host
 
 
 def test_it_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,10 @@ def verify(
         raise typer.Exit(1)
 
 
-KINDS = "families, modalities, data, teachers, methods, schemes, pruners, samplers, strategies, runners, spaces, profiles, devices or studies."
+KINDS = (
+    "families, modalities, data, teachers, methods, schemes, pruners, samplers, strategies, "
+    "runners, spaces, profiles, devices or studies."
+)
 """Written out, for looking into the registry would make every start slower; a test holds it to what is there."""
 
 
