@@ -28,6 +28,7 @@ from autokd.hardware.turnstile import OnWait, Quiet, never_mind
 from autokd.protocols import Dataset
 from autokd.storage.stage_store import StageStore
 from autokd.students.blueprint import Blueprint
+from autokd.students.build import family_key
 from autokd.trial import ParamValue
 
 SETUP = "setup.json"
@@ -167,10 +168,17 @@ class Parts:
         config = self.plan.config
         return Training(teaching, self.dataset, teacher, config.search_seed, config.seed)
 
+    @cached_property
+    def family_key(self) -> str:
+        """What the study's family and input stand for in keys."""
+        return family_key(self.plan.space.family, self.dataset.spec, len(self.dataset.classes))
+
     def blueprint(self, shape: Mapping[str, ParamValue]) -> Blueprint:
         """A student of the study's family."""
         data, plan = self.dataset, self.plan
-        return Blueprint(plan.space.family, shape, data.spec, len(data.classes), plan.config.search_seed)
+        return Blueprint(
+            plan.space.family, shape, data.spec, len(data.classes), plan.config.search_seed, self.family_key
+        )
 
     def close(self) -> None:
         self.meter.close()

@@ -27,6 +27,7 @@ class Blueprint:
         spec: The raw input.
         classes: Number of classes.
         seed: Of the first weights.
+        known: The family's key, where it was reckoned before; a study asks for thousands of blueprints.
     """
 
     family: str
@@ -34,10 +35,12 @@ class Blueprint:
     spec: InputSpec
     classes: int
     seed: int
+    known: str = ""
 
     def identity(self) -> list[Any]:
         """What the built module depends on, by content."""
-        return [family_key(self.family, self.spec, self.classes), dict(self.shape), self.seed]
+        key = self.known or family_key(self.family, self.spec, self.classes)
+        return [key, dict(self.shape), self.seed]
 
     def build(self) -> RawInput:
         """An untrained module that reads raw input; the same seed gives the same weights."""
