@@ -157,13 +157,9 @@ def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
 
 
 def _check_scheme(name: str) -> None:
-    from autokd.distillation.schemes import Scheme
+    from autokd.distillation.schemes.scheme import as_scheme
 
-    made = registry.load("schemes", name)()
-    if not isinstance(made, Scheme):
-        law = f"scheme {name!r} must make an autokd.distillation.schemes.Scheme"
-        raise ConfigError(law, type(made).__name__, "Derive from it and give it step(nets, knowledge, batch, ask).")
-    if made.live:
+    if as_scheme(registry.load("schemes", name)(), name).live:
         law = "a search's scheme must be taught by the teacher's cached outputs"
         raise ConfigError(law, f"{name!r}, which asks the teacher itself", "Use a scheme that is not `live`.")
 

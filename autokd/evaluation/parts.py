@@ -134,11 +134,6 @@ class Parts:
         return None if teacher is None or file is None else Answers(teacher, file)
 
     @cached_property
-    def teacher_validation(self) -> np.ndarray | None:
-        """The teacher's logits on the validation split."""
-        return None if self.answers is None else self.answers.load()
-
-    @cached_property
     def banks(self) -> Banks | None:
         """The teacher's cached outputs on the training views."""
         return None if self.setup.teacher is None else Banks(self.setup.teacher, self.setup.banks)

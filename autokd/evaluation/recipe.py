@@ -11,7 +11,7 @@ from autokd.config.checks import RECIPE_KEYS
 from autokd.config.study_file import DistillationConfig, TrainingConfig
 from autokd.distillation.knowledge import Knowledge
 from autokd.distillation.knowledge.classic import as_knowledge
-from autokd.distillation.schemes import Scheme
+from autokd.distillation.schemes.scheme import Scheme, as_scheme
 from autokd.errors import ConfigError
 from autokd.protocols import Recipe
 from autokd.trial import ParamValue
@@ -92,11 +92,7 @@ class Teaching:
 
     def scheme_made(self) -> Scheme:
         """The scheme."""
-        made = registry.load("schemes", self.scheme)()
-        if not isinstance(made, Scheme):
-            law = f"scheme {self.scheme!r} must make an autokd.distillation.schemes.Scheme"
-            raise ConfigError(law, type(made).__name__)
-        return made
+        return as_scheme(registry.load("schemes", self.scheme)(), self.scheme)
 
 
 def make_teaching(

@@ -167,8 +167,10 @@ def edited_since(study: OpenStudy) -> list[str]:
     """A person's own code in the plan that is not what it was when the study last searched."""
     from autokd.evaluation.prepare import code_of
 
-    before = (study.ledger.attr(FACTS_KEY) or {}).get("code", {})
-    return [name for name, now in code_of(study.plan).items() if before.get(name, now) != now] if before else []
+    before = (study.ledger.attr(FACTS_KEY) or {}).get("code")
+    if not before:  # it never searched, or an older version did
+        return []
+    return [name for name, now in code_of(study.plan).items() if before.get(name, now) != now]
 
 
 def unused_method(plan: Plan) -> str:

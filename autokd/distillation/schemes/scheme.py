@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autokd.distillation.knowledge.knowledge import Knowledge
 from autokd.distillation.taps import Batch, Tapped, Taps
+from autokd.errors import ConfigError
 
 STUDENT = "student"
 Ask = Callable[[Tensor], Taps]
@@ -63,3 +64,15 @@ class Scheme:
             ask: The teacher itself, for a scheme that is ``live``.
         """
         raise NotImplementedError
+
+
+def as_scheme(made: object, name: str) -> Scheme:
+    """What a factory of schemes made, as a scheme.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if isinstance(made, Scheme):
+        return made
+    law = f"scheme {name!r} must make an autokd.distillation.schemes.Scheme"
+    raise ConfigError(law, type(made).__name__, "Derive from it and give it step(nets, knowledge, batch, ask).")
