@@ -171,10 +171,11 @@ def trial(config: Config, task: Config, arrays: dict[str, np.ndarray]) -> None:
     began = time.process_time()
     torch.manual_seed(0)
     space, dataset = load_space(task["space"]), open_dataset(Path(task["dataset"]))
-    teacher = build_module(task["teacher"]["family"], task["teacher"]["params"], dataset.spec, len(dataset.classes), 0)
+    outputs = task["outputs"]
+    teacher = build_module(task["teacher"]["family"], task["teacher"]["params"], dataset.spec, outputs, 0)
     teacher.load_state_dict(load_file(task["weights"]))
     teacher.eval()
-    student = build_module(space.family, space.of_stage(Stage.BUILD, config), dataset.spec, len(dataset.classes), 0)
+    student = build_module(space.family, space.of_stage(Stage.BUILD, config), dataset.spec, outputs, 0)
     data = TensorDataset(torch.tensor(arrays["train_inputs"]), torch.tensor(arrays["train_labels"]))
     example = data.tensors[0][:2]
     recipe = task["training"] | config
@@ -250,8 +251,11 @@ def search(task: Config, folder: Path, cpu_s: float, seed: int) -> None:
     }
     files = folder / "files"
     files.mkdir(parents=True, exist_ok=True)
+    # counted here: a trainable whose code reads an attribute ``classes`` cannot be sent to a worker, as cloudpickle takes
+    # it for the module torch.classes, which has no pickled form
+    task = task | {"files": str(files), "outputs": len(dataset.classes)}
     tuner = tune.Tuner(
-        tune.with_parameters(trial, task=task | {"files": str(files)}, arrays=arrays),
+        tune.with_parameters(trial, task=task, arrays=arrays),
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearch(
                 space=functools.partial(suggest, space),
