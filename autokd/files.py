@@ -196,38 +196,45 @@ def folder_bytes(folder: Path) -> int:
 def source_sha256(module: str) -> str:
     """SHA-256 of a loaded module's source and of the modules beside it that it imports, directly or not.
 
-    Beside it means: in the same package, or, of a module that is in none, in the same folder. What was installed from elsewhere is
-    not looked at. The first answer stays: it was given when the module was loaded.
+    Beside it means: in the same package, or, of a module that is in none, in the same folder. Of an installed package all sources
+    count, followed or not. The first answer stays: it was given when the module was loaded.
 
     Args:
         module: Its dotted name; it must have been imported.
     """
     found: dict[str, bytes] = {}
-    _collect(module, module.partition(".")[0], found)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is not None:
+        top, above = module.partition(".")[0], Path(file).parent
+        package = (
+            Path(str(getattr(sys.modules.get(top), "__file__", None) or file)).name == "__init__.py" or "." in module
+        )
+        for _ in range(module.count(".") + (Path(file).name == "__init__.py")):
+            above = above.parent
+        if "site-packages" not in above.parts:
+            _collect(module, Path(file), above, top if package else "", found)
+        else:  # installed: whole packages are too large to follow, and a lone file has no neighbours of its own
+            sources = sorted((above / top).rglob("*.py")) if package else [Path(file)]
+            found |= {str(s.relative_to(above)): s.read_bytes() for s in sources}
     whole = hashlib.sha256()
     for name in sorted(found):
         whole.update(f"{name}\0{len(found[name])}\0".encode() + found[name])
     return whole.hexdigest()
 
 
-def _collect(module: str, top: str, found: dict[str, bytes]) -> None:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if module in found or file is None:
+def _collect(module: str, path: Path, folder: Path, package: str, found: dict[str, bytes]) -> None:
+    if module in found:
         return
-    path = Path(file)
     found[module] = path.read_bytes()
     if path.suffix != ".py":
         return
-    root = Path(str(getattr(sys.modules[top], "__file__", file))).parent
     for name in _imports(found[module], module, path.name == "__init__.py"):
-        other = getattr(sys.modules.get(name), "__file__", None)
-        inside = name.partition(".")[0] == top
-        # a package's modules, or the neighbours of a lone file; a folder of installed packages is nobody's own
-        beside = (
-            "." not in module and "site-packages" not in root.parts and root in Path(other).parents if other else False
-        )
-        if other and (inside or beside):
-            _collect(name, top, found)
+        if package and name.partition(".")[0] != package:
+            continue
+        place = folder.joinpath(*name.split("."))  # loaded or not: functions import late
+        source = next((f for f in (place / "__init__.py", place.with_name(f"{place.name}.py")) if f.is_file()), None)
+        if source is not None:
+            _collect(name, source, folder, package, found)
 
 
 def _imports(text: bytes, module: str, package: bool) -> set[str]:
@@ -243,4 +250,4 @@ def _imports(text: bytes, module: str, package: bool) -> set[str]:
             above = above[: len(above) - node.level + package] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return names & set(sys.modules)
+    return names - {""}

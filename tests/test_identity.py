@@ -69,16 +69,29 @@ def test_ours_are_named_by_their_revision() -> None:
         ("mine", "import mine_parts\ndef make():\n    return 2\n", True),
         ("mine_parts", "def sign():\n    return -1.0\n", True),
         ("mine_deeper", "X = 2\n", True),
+        ("mine_late", "X = 2\n", True),
+        ("bits__inner", "X = 2\n", True),
         ("unrelated", "X = 2\n", False),
     ],
-    ids=["its own module", "a module that it imports", "one that this one imports", "a neighbour that nobody imports"],
+    ids=[
+        "its own module",
+        "a module that it imports",
+        "one that this one imports",
+        "one imported late",
+        "one of a package",
+        "a neighbour that nobody imports",
+    ],
 )
 def test_a_persons_own_changes_with_its_source(
     forgetting: Callable[[], None], tmp_path: Path, edited: str, text: str, changes: bool
 ) -> None:
     write(
         tmp_path,
-        mine="import mine_parts\ndef make():\n    return 1\n",
+        mine="import mine_parts\ndef make():\n    import mine_late\n    return 1\n",
+        mine_late="import bits.outer\n",
+        bits____init__="",
+        bits__outer="from bits import inner\n",
+        bits__inner="X = 1\n",
         mine_parts="import mine_deeper\n" + PLAIN,
         mine_deeper="X = 1\n",
         unrelated="X = 1\n",

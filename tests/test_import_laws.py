@@ -104,8 +104,8 @@ def test_the_agent_can_be_copied_to_a_board() -> None:
 
 
 def test_no_file_and_no_function_is_two_ideas() -> None:
-    assert HOUSE.longest_file()[0] <= 390, HOUSE.longest_file()
-    assert HOUSE.longest_function()[0] <= 124, HOUSE.longest_function()
+    assert HOUSE.longest_file()[0] <= 360, HOUSE.longest_file()
+    assert HOUSE.longest_function()[0] <= 80, HOUSE.longest_function()
 
 
 # ------------------------------------------------------------------------------------ what a command loads

@@ -25,7 +25,7 @@ from autokd.evaluation.stages.measure import ALWAYS, qualities
 from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest, save_array, write_json
 from autokd.hardware.meter import LatencyMeter
-from autokd.hardware.profile import describe_host
+from autokd.hardware.profile import LOCAL, describe_host
 from autokd.hardware.turnstile import Quiet
 from autokd.protocols import Dataset, Recipe, Teacher
 from autokd.teachers.bank import LOGITS, TeacherBank
@@ -189,6 +189,7 @@ def code_of(plan: Plan) -> dict[str, str]:
     named |= {("schemes", name) for name in values("scheme", config.distillation.scheme)}
     named |= {("pruners", name) for name in values("importance", "l1")}
     goals = [o.metric for o in plan.objectives] + [c.metric for c in plan.constraints]
+    named |= {("devices", p.device) for p in plan.profiles if p.device != LOCAL}
     named |= {("metrics", metric) for metric in goals if ":" in metric}
     return {f"{kind} {name}": registry.identity(kind, name) for kind, name in sorted(named)}
 

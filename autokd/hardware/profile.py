@@ -80,6 +80,12 @@ class DeviceProfile(HardwareProfile):
 
     device: str = LOCAL
 
+    def identity(self) -> dict[str, Any]:
+        """What of it enters keys: its fields, and the device's driver by content, as an edited one measures something else."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "driver": registry.identity("devices", self.device)
+        }
+
 
 def profile_of(**given: Any) -> HardwareProfile:
     """The profile with these fields; the kind of device may be left out."""

@@ -17,7 +17,7 @@ from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.config.until import WINDOW_S
 from autokd.errors import AutokdError
-from autokd.storage.attributes import REFERENCE_KEY, RETRY_KEY, RUNG_KEY, WALL_KEY
+from autokd.storage.attributes import EDITED_KEY, REFERENCE_KEY, RETRY_KEY, RUNG_KEY, WALL_KEY
 from autokd.storage.ledger import Ledger, record_of, storage_errors
 from autokd.strategies.budget import Budget
 from autokd.strategies.early_stopping import EarlyStopping
@@ -59,6 +59,7 @@ class Driver:
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
         self.resting: dict[int, TrialRecord] = {}
         self.known: dict[str, int] = {}
+        self.known_from = int(ledger.attr(EDITED_KEY, 0))
         self.fatal: AutokdError | None = None
         reference, trials = ledger.attr(REFERENCE_KEY), ledger.trials()
         self.strategy = make_strategy(plan, reference)
@@ -245,7 +246,8 @@ class Driver:
     def _count(self, number: int, record: TrialRecord | None) -> None:
         if record is None:
             return
-        if record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried"):
+        judged = record.outcome not in (Outcome.INTERRUPTED, Outcome.DUPLICATE) and not record.notes.get("retried")
+        if judged and number >= self.known_from:
             self.known.setdefault(record.candidate.key(), number)
         if self.halving is not None:
             self.halving.tell(number, record)

@@ -10,7 +10,7 @@ from autokd import registry
 from autokd.config.plan import Plan, difference
 from autokd.errors import StorageError, StudyError
 from autokd.hardware.profile import check_host
-from autokd.storage.attributes import CONFIG_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
+from autokd.storage.attributes import CONFIG_KEY, EDITED_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
 from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import Ledger, check_place, storage_url
@@ -136,6 +136,8 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
     study.ledger.set_attr(STATE_KEY, "preparing")
     with writable(study.home), torch_threads(study.plan.config.resources.cpus_per_trial):
         prepared = prepare(study.plan, study.root, study.home, watcher.tell)
+    if edited:
+        study.ledger.set_attr(EDITED_KEY, len(study.ledger.trials()))
     study.ledger.set_attr(FACTS_KEY, prepared.facts)
     if study.ledger.attr(REFERENCE_KEY) is None:  # fixed once: the hypervolume must not move
         study.ledger.set_attr(REFERENCE_KEY, list(prepared.reference_point))

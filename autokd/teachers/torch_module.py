@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,12 +44,6 @@ def load(options: TeacherOptions) -> ModuleTeacher:
     if block.get("weights") is not None:
         weights.load_into(module, Path(str(block["weights"])).expanduser())
     rule = InputRule.parse(block.get("input"), options.spec)
-    return ModuleTeacher(f"torch:{name}", module, options, rule, f"{name}|{sorted(args.items())}|{_source(factory)}")
-
-
-def _source(factory: object) -> str:
-    """Hash of the file that defines the factory: the same weights in an edited network are another teacher."""
-    try:
-        return hashlib.sha256(Path(inspect.getfile(factory)).read_bytes()).hexdigest()  # type: ignore[arg-type]
-    except (TypeError, OSError):
-        return ""
+    # the same weights in an edited network are another teacher
+    identity = f"{name}|{sorted(args.items())}|{registry.identity('teachers', name)}"
+    return ModuleTeacher(f"torch:{name}", module, options, rule, identity)

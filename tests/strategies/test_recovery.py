@@ -12,7 +12,7 @@ from support import tiny
 from autokd.config.load import from_dict
 from autokd.config.plan import make_plan
 from autokd.files import write_atomic
-from autokd.storage.attributes import RECORD_KEY, RETRY_KEY
+from autokd.storage.attributes import EDITED_KEY, RECORD_KEY, RETRY_KEY
 from autokd.storage.ledger import record_of
 from autokd.strategies.driver import Driver
 from autokd.strategies.job import Job
@@ -200,3 +200,14 @@ def test_ledgers_in_one_folder_do_not_share_a_study_folder(tmp_path: Path) -> No
     (tmp_path / "one.db").unlink()
     with new_home(home, other):
         assert not (home / "trials").exists(), "nobody owns them any more"
+
+
+def test_what_edited_code_of_a_person_judged_is_not_known_any_more(tmp_path: Path) -> None:
+    study = new_study(tmp_path)
+    driver = drive(study)
+    job = driver.next()
+    assert job is not None
+    driver.complete(job, measured(job))
+    assert drive(study).known == {job.candidate.key(): job.number}
+    study.ledger.set_attr(EDITED_KEY, len(study.ledger.trials()))
+    assert drive(study).known == {}, "the same candidate is another student now"
