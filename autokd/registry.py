@@ -124,6 +124,12 @@ def _import(kind: str, name: str) -> Any:
         raise ConfigError(f"{kind} {name!r} must be importable", value, f"Mend {module}.py.") from error
 
 
+def shipped(kind: str, name: str) -> bool:
+    """Whether a registered name is one of ours: what is known of it was tested."""
+    point = _points(kind).get(name)
+    return point is not None and point.value.partition(":")[0].split(".")[0] == "autokd"
+
+
 def identity(kind: str, name: str) -> str:
     """What a registered name, or a person's own ``package.module:factory``, stands for, by content: it enters the keys of results.
 
@@ -136,7 +142,7 @@ def identity(kind: str, name: str) -> str:
     """
     found = load(kind, name)
     point = _points(kind).get(name)
-    if point is not None and point.value.partition(":")[0].split(".")[0] == "autokd":
+    if shipped(kind, name):
         return f"{name}@{getattr(found, 'revision', 1)}"
     module = point.module if point is not None else name.partition(":")[0]
     return f"{name}@{source_sha256(module)}"

@@ -17,6 +17,8 @@ CONTINUES = "continues"
 """Note of a trial that goes on with the training of one that halving had stopped: that one's number."""
 RESTED = "rested_at"
 """Note of a trial whose training rested at a checkpoint share of halving, and was stopped there if nothing came after."""
+TAUGHT_BY = "taught_by"
+"""Note of a trial that another student of the search taught: that one's number."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 
@@ -64,6 +66,23 @@ class Origin:
     stage: str
     key: str
     plan: str
+
+
+@dataclass(frozen=True)
+class Tutor:
+    """A trained student of the search that teaches another one.
+
+    Args:
+        number: Its trial.
+        stage: That made its weights.
+        key: Of that stage's result.
+        params: Its shape, as a candidate of the space.
+    """
+
+    number: int
+    stage: str
+    key: str
+    params: Mapping[str, ParamValue]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from curves import Box
 
 from autokd.hardware.profile import describe_host
+from autokd.study.opened import OpenStudy
+from autokd.study.spent import Spent
 
 HERE = Path(__file__).parent.absolute()
 LATENCY = "latency_ms@cpu_1_thread"
@@ -50,6 +53,13 @@ def machine(began: float) -> str:
     host = describe_host()
     date = datetime.datetime.fromtimestamp(began, tz=datetime.UTC).date()
     return f"Machine: {host.get('cpu')}, {host.get('cores')} cores, shared with other work; {date}."
+
+
+class TrialsAlone(Spent):
+    """Charges a search for its trials: what comes before them, a teacher and the start of workers, is the same for all methods."""
+
+    def of(self, study: OpenStudy) -> Callable[[], float]:
+        return lambda: 0.0
 
 
 def teacher_cpu_s(root: Path) -> float:

@@ -15,7 +15,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from common import FASHION_BOX, LATENCY, fashion_mnist_study, machine, share_modules, teacher_cpu_s, write_section
+from common import (
+    FASHION_BOX,
+    LATENCY,
+    TrialsAlone,
+    fashion_mnist_study,
+    machine,
+    share_modules,
+    teacher_cpu_s,
+    write_section,
+)
 
 from autokd.cli.progress import Bar
 from autokd.config.load import from_dict
@@ -64,7 +73,7 @@ def run(arguments: argparse.Namespace) -> str:
             )
             bar = Bar()
             print(f"== {sampler}, seed {seed}", file=sys.stderr, flush=True)
-            done, reason = search_plan(plan, watcher=bar)
+            done, reason = search_plan(plan, bar, spent=TrialsAlone())
             studies[sampler, seed] = Study(done.ledger)
             print(f"   {reason}", file=sys.stderr, flush=True)
     text = [*head(arguments, began), *samplers_table(studies, arguments), *front_table(studies, arguments)]

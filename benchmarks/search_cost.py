@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import sys
 import time
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import HERE, LATENCY, machine, share_modules, shown_arguments, write_section
+from common import HERE, LATENCY, TrialsAlone, machine, share_modules, shown_arguments, write_section
 from cost_tables import EARLY, MIDDLE, goal_table, goals, volume_table
 from curves import Run, Student
 from peer_runs import script_done, script_run
@@ -148,10 +149,12 @@ class Benchmark:
         study = self.task.study(self.data) | {
             "name": study_name(name, seed),
             "budget": {"trials": None, "cpu_s": budget},
+            "runner": "ray",
+            "concurrency": len(os.sched_getaffinity(0)),
             "storage": {"url": self._url},
         }
         plan = make_plan(from_dict(study_of(study, overrides, seed)))
-        opened, reason = search_plan(plan, watcher=Bar())
+        opened, reason = search_plan(plan, Bar(), spent=TrialsAlone())
         done = Study(opened.ledger)
         print(f"   {reason}", file=sys.stderr, flush=True)
         confirm_fronts(done, budget)

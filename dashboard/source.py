@@ -22,7 +22,7 @@ from autokd.storage.heartbeat import BEAT_S, driver_alive
 from autokd.storage.ledger import sqlite_file, storage_errors, storage_url
 from autokd.storage.lineage import Lineage
 from autokd.storage.reader import Made, Seen, TrialReader
-from autokd.storage.results import Member, objectives_on
+from autokd.storage.results import Member, compared_with, objectives_on
 from autokd.storage.summaries import LIVE, StudySummary, overview
 from autokd.study.study import Study
 
@@ -104,16 +104,22 @@ class View:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What preparation found: ``teacher``, ``data``, ``device``, ``host``; empty before."""
+        """What preparation found: ``teacher`` or ``yardstick``, ``data``, ``device``, ``host``; empty before."""
         return dict(self.reader.attrs.get(FACTS_KEY) or {})
 
     @property
     def teacher(self) -> dict[str, float]:
-        """The teacher's measurements by name; empty before the check-up."""
-        found = (self.facts.get("teacher") or {}).get("measurements", ())
+        """Measurements by name of what students are held against, the teacher or the dearest root; empty before."""
+        found = (compared_with(self.facts)[1] or {}).get("measurements", ())
         return {
             (f"{m['metric']}@{m['profile']}" if m.get("profile") else m["metric"]): float(m["value"]) for m in found
         }
+
+    @property
+    def against(self) -> str:
+        """Who that is, for people."""
+        kind, stated = compared_with(self.facts)
+        return "the teacher" if kind == "teacher" or not stated else f"the {stated['name']}"
 
     @property
     def reference(self) -> list[float] | None:

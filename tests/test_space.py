@@ -259,8 +259,8 @@ def test_bad_spaces_are_refused_with_file_and_line(tmp_path: Path, text: str, li
 
 
 def test_an_unknown_space_offers_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="'mobilenet_28'"):
-        load_space("mobilenet_82")
+    with pytest.raises(ConfigError, match="'resnet_28'"):
+        load_space("resnet_82")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -48,11 +48,11 @@ def _table(found: FrontTable) -> Table:
         confirmed = _confirmed(row, found.latency) if found.confirmed else []
         origin = [row.origin] if found.descends else []
         table.add_row(str(row.number), *_cells(row.cells), *confirmed, *origin, Text(told))
-    if found.teacher:
-        name, cells = found.teacher
+    if found.against:
+        cells = found.against.cells
         blank = [""] * (len(table.columns) - len(cells) - 2)
         table.add_section()
-        table.add_row("teacher", *_cells(cells), *blank, Text(name), style="dim")
+        table.add_row(found.against.kind, *_cells(cells), *blank, Text(found.against.name), style="dim")
     return table
 
 

@@ -15,16 +15,28 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("study.yaml")) -> None:
-    """Write a commented study file that runs unedited."""
-    from autokd.config.template import study_template
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("study.yaml"),
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Your data: a folder of pictures, one folder a class; a .npz or .csv file."),
+    ] = None,
+) -> None:
+    """Write a commented study file that runs unedited: for your data, or for handwritten digits."""
+    from autokd.config.template import look_at, study_of, study_template
     from autokd.errors import StorageError, UserError
     from autokd.files import write_atomic
 
     if path.exists():
         raise UserError("`autokd init` must not overwrite a file", str(path), "Name another, or remove it.")
+    text = study_template()
+    if data is not None:
+        seen = look_at(data, Path(".autokd").absolute() / "data")
+        text = study_of(seen)
+        for line in seen.words:
+            say(line)
     try:
-        write_atomic(path, study_template())
+        write_atomic(path, text)
     except OSError as error:
         raise StorageError(
             "the study file must have a place that can be written", f"{path}: {error.strerror}"
@@ -56,6 +68,7 @@ def search(
     from autokd.config.load import from_yaml
     from autokd.config.plan import make_plan
     from autokd.study.search import search_plan
+    from autokd.study.spent import Spent
 
     given = list(overrides or [])
     given += [f"runner={runner}"] if runner else []
@@ -66,7 +79,7 @@ def search(
         if dry_run:
             found = preflight(plan, bar.tell)
         else:
-            study, reason = search_plan(plan, watcher=bar, ray_address=ray_address)
+            study, reason = search_plan(plan, bar, ray_address, Spent())
     if dry_run:
         give(found.to_dict()) if as_json else tables.preflight(plan, found)
         return

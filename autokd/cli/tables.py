@@ -47,7 +47,10 @@ def status(facts: Mapping[str, Any]) -> None:
         ("counted", f"{facts['counted']} of {facts['budget'].get('trials', 'unlimited')} trials that began training"),
         ("trials", outcomes),
         *([("re-timed", f"{facts['retimed']} students of another study")] if facts.get("retimed") else []),
-        ("spent", f"{facts['cpu_s']:.0f} CPU s in trials, {facts['wall_s']:.0f} s of searching"),
+        (
+            "spent",
+            spent_words(facts),
+        ),
         ("front", f"{facts['front']} student{'s' * (facts['front'] != 1)}"),
     ]
     if facts["hypervolume"] is not None:
@@ -62,6 +65,12 @@ def status(facts: Mapping[str, Any]) -> None:
         rung = f"{r['rung']}, " if r.get("rung") else ""
         pairs.append((f"trial {r['number']}", f"{rung}{r.get('stage', 'starting')}{share}"))
     rows(pairs)
+
+
+def spent_words(facts: Mapping[str, Any]) -> str:
+    """What a study has cost: ``58 CPU s in all, 44 of them in trials; 31 s of searching``."""
+    every = f"{facts['spent_cpu_s']:.0f} CPU s in all, {facts['cpu_s']:.0f} of them in trials"
+    return f"{every}; {facts['wall_s']:.0f} s of searching"
 
 
 def ladder_words(worth: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from autokd import registry
 from autokd.config.objectives import Constraint, Objective
 from autokd.config.space import Parameter, SearchSpace, holds
-from autokd.config.study_file import StudyConfig, TrainingConfig
+from autokd.config.study_file import AUTO, StudyConfig, TrainingConfig
 from autokd.errors import ConfigError
 from autokd.trial import ParamValue, Stage
 
@@ -58,7 +58,7 @@ def check_plan(config: StudyConfig, space: SearchSpace, goals: Sequence[Objectiv
     """
     registry.load("families", space.family)
     registry.load("samplers", config.sampler)
-    if not callable(getattr(registry.load("runners", config.runner), "run", None)):
+    if config.runner != AUTO and not callable(getattr(registry.load("runners", config.runner), "run", None)):
         raise ConfigError("a runner must be a class with run(driver, home, concurrency)", repr(config.runner))
     registry.load("data", config.data.source)
     if config.teacher.kind == "family":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,9 +17,15 @@ from autokd.config.checks import check_plan, check_search, check_stages
 from autokd.config.load import from_dict
 from autokd.config.objectives import Constraint, Objective, parse_constraints, parse_objectives
 from autokd.config.space import SearchSpace, load_space
-from autokd.config.study_file import StudyConfig
+from autokd.config.study_file import AUTO, NO_TEACHER, StudyConfig
+from autokd.config.untaught import check_goals, methods_of, without_teacher
 from autokd.errors import ConfigError, nearest
 from autokd.hardware.profile import HardwareProfile, load_profile, profile_of
+
+WORKER_WORTH_S = 60.0
+"""CPU seconds of a budget that a worker process is worth: it takes three or four to start."""
+SHORT_S = 900.0
+"""A search of at most so many seconds does without Ray where nobody asks for it: it takes four CPU seconds to start."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,23 @@ class Plan:
 
     @property
     def concurrency(self) -> int:
-        """Trials at a time: as said, else as many as the cores carry."""
+        """Trials at a time: as said, else as many as the cores carry and the budget of CPU seconds is worth."""
         stated = self.config.concurrency
         if isinstance(stated, int):
             return stated
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // self.config.resources.cpus_per_trial)
+        worth = math.inf if self.config.budget.cpu_s is None else self.config.budget.cpu_s // WORKER_WORTH_S
+        return int(max(1, min(cores // self.config.resources.cpus_per_trial, worth)))
+
+    @property
+    def runner(self) -> str:
+        """The runner's name: as said; else worker processes of this host where minutes are searched, and Ray for longer."""
+        stated = self.config.runner
+        if stated != AUTO:
+            return stated
+        budget = self.config.budget
+        longest = min(budget.cpu_s or math.inf, budget.wall_s or math.inf)
+        return "local" if longest <= SHORT_S or importlib.util.find_spec("ray") is None else "ray"
 
     def to_json(self) -> str:
         return json.dumps(
@@ -93,7 +112,8 @@ class Plan:
                 ", ".join(overrides),
                 "Only budget.*, runner, concurrency, resources.* and storage.* may change; else start a study of another name.",
             )
-        registry.load("runners", config.runner)
+        if config.runner != AUTO:
+            registry.load("runners", config.runner)
         return _resolve(config, self.space_source, self.profiles)
 
 
@@ -103,22 +123,29 @@ def make_plan(config: StudyConfig) -> Plan:
     Raises:
         ConfigError: An unknown name anywhere, or goals that do not fit together.
     """
-    source, _ = _space_source(config.space)
+    if config.space == AUTO:
+        from autokd.config.fitting import data_of, fitting_space  # reads the data
+
+        config = config.model_copy(update={"space": fitting_space(data_of(config).spec)})
+    source = _space_source(config.space)
+    if config.teacher.kind == NO_TEACHER:
+        config, source = without_teacher(config, source, methods_of(config, source))
     profiles = tuple(load_profile(name) for name in config.hardware)
     if len({p.name for p in profiles}) != len(profiles):
         raise ConfigError("profiles in `hardware` must have different names", [p.name for p in profiles])
     plan = _resolve(config, source, profiles)
+    check_goals(config, (*plan.objectives, *plan.constraints))
     check_plan(config, plan.space, (*plan.objectives, *plan.constraints))
     return plan
 
 
-def _space_source(given: str | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _space_source(given: str | Mapping[str, Any]) -> dict[str, Any]:
     space = load_space(given)  # complains with file and line
     if isinstance(given, Mapping):
-        return dict(given), space.name
+        return dict(given)
     is_file = given.endswith((".yaml", ".yml")) or "/" in given
     raw, _ = yaml_file.read(Path(given) if is_file else registry.yaml_file("spaces", given))
-    return dict(raw) | {"description": space.name}, space.name
+    return dict(raw) | {"description": space.name}
 
 
 def _resolve(config: StudyConfig, source: Mapping[str, Any], profiles: tuple[HardwareProfile, ...]) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from autokd.config.until import Until
 from autokd.errors import nearest
 
 TEACHER_OPTIONS = ("params", "training", "weights", "args", "input", "output", "scores", "name")
+NO_TEACHER, OWN_STUDENTS = "none", "auto"
+"""Words in place of a teacher: students learn from the labels alone; or from the best students of the search itself."""
+AUTO = "auto"
 EDITABLE = ("runner", "concurrency", "budget", "resources", "storage")
 """Blocks that may change between `search` and `resume`: they decide how and how long, never what a trial's result is."""
 
@@ -39,7 +43,9 @@ class TrainingConfig(_Block):
     """``training:`` how every student is trained; each key may be a searched parameter instead."""
 
     samples: int | None = Field(None, ge=1, description="training samples seen in all (default: 20 epochs)")
-    epochs: float | None = Field(None, gt=0, description="the same, in passes over the train split")
+    epochs: float | Literal["auto"] | None = Field(
+        None, description="the same, in passes over the train split; auto: by its size, 25 for 5,000, one for 60,000"
+    )
     batch_size: int = Field(128, ge=1, description="samples a step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) or adamw")
     lr: float = Field(0.2, gt=0, description="peak rate of the one-cycle schedule")
@@ -53,6 +59,13 @@ class TrainingConfig(_Block):
     tune_samples: int | None = Field(None, ge=0, description="samples after pruning (default: 30 % of samples)")
     tune_lr: float | None = Field(None, gt=0, description="peak rate after pruning (default: half of lr)")
 
+    @field_validator("epochs")
+    @classmethod
+    def _some_epochs(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, int | float) and value <= 0:
+            raise ValueError("Input should be greater than 0, or auto")
+        return value
+
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:
         if self.samples is not None and self.epochs is not None:
@@ -63,7 +76,18 @@ class TrainingConfig(_Block):
         """Samples seen in all, for a train split of ``size``."""
         if self.samples is not None:
             return self.samples
-        return round((self.epochs or 20) * size)
+        epochs = usual_epochs(size) if self.epochs == "auto" else float(self.epochs or 20)
+        return round(epochs * size)
+
+
+def usual_epochs(size: int) -> float:
+    """Passes over ``size`` training samples of one whole training: a ladder's unit, and all of an independent trial's.
+
+    25 up to 5,000 samples, one from 60,000 on, evenly between in the logarithms of both.
+    """
+    few, many, most = 5_000, 60_000, 25.0
+    share = math.log(max(few, min(many, size)) / few) / math.log(many / few)
+    return most ** (1 - share)
 
 
 class TeacherInput(_Block):
@@ -77,7 +101,10 @@ class TeacherInput(_Block):
 
 
 class TeacherConfig(BaseModel):
-    """``teacher:`` exactly one of ``family``, ``torch``, ``onnx`` (or a plug-in's kind), and its options."""
+    """``teacher:`` exactly one of ``family``, ``torch``, ``onnx`` (or a plug-in's kind), and its options; or a word.
+
+    ``none``: students learn from the labels alone. ``auto``: from the labels too, until one of them can teach the others.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     params: dict[str, Any] = Field(default_factory=dict)
@@ -89,9 +116,25 @@ class TeacherConfig(BaseModel):
     scores: Literal["logits", "probabilities"] | None = None
     name: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_word(cls, given: Any) -> Any:
+        words = (NO_TEACHER, OWN_STUDENTS)
+        if given in words:
+            return {given: True}
+        if isinstance(given, str) or given is None:
+            known = (*words, *registry.names("teachers"))
+            raise ValueError(
+                f"a teacher must be none, auto or a block, but got {given!r}. {nearest(str(given), known)}"
+            )
+        named = [word for word in words if isinstance(given, Mapping) and given.get(word) is not None]
+        if named and any(value and key != named[0] and key != "training" for key, value in given.items()):
+            raise ValueError(f"`teacher: {named[0]}` takes no other key: `teacher: {named[0]}`")
+        return given
+
     @model_validator(mode="after")
     def _one_kind(self) -> TeacherConfig:
-        kinds = registry.names("teachers")
+        kinds = (*registry.names("teachers"), NO_TEACHER, OWN_STUDENTS)
         extra = self.model_extra or {}
         for key in extra:
             if key not in kinds:
@@ -110,6 +153,11 @@ class TeacherConfig(BaseModel):
     def target(self) -> str:
         """The family's name, the factory, or the file."""
         return str((self.model_extra or {})[self.kind])
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a teacher before the search: one that is loaded, or trained beforehand."""
+        return self.kind not in (NO_TEACHER, OWN_STUDENTS)
 
     def options(self) -> dict[str, Any]:
         """What a teacher loader reads."""
@@ -190,10 +238,10 @@ class BudgetConfig(_Block):
     """``budget:`` when to stop; the first that is reached ends the search."""
 
     trials: int | None = Field(
-        30, ge=1, description="trials that began training (no limit where `until` is given alone)"
+        30, ge=1, description="trials that began training (no limit where another bound is given alone)"
     )
     wall_s: float | None = Field(None, gt=0, description="seconds on the clock")
-    cpu_s: float | None = Field(None, gt=0, description="CPU seconds spent in trials")
+    cpu_s: float | None = Field(None, gt=0, description="CPU seconds of everything, from the command's start on")
     until: str | None = Field(None, description='"gain < 0.5%", "gain < 0.5% in 20 min": expected gain of hypervolume')
     trial_s: float = Field(1800.0, gt=0, description="longest time of one trial; then it failed with `timeout`")
     failures_in_a_row: int = Field(5, ge=1, description="the same failure so many times in a row stops the study")
@@ -201,8 +249,9 @@ class BudgetConfig(_Block):
     @model_validator(mode="before")
     @classmethod
     def _until_alone(cls, given: Any) -> Any:
-        """Whoever names a gain to search until does not mean the default of 30 trials."""
-        if isinstance(given, Mapping) and given.get("until") is not None and "trials" not in given:
+        """Whoever names seconds, or a gain to search until, does not mean the default of 30 trials."""
+        bounds = ("until", "cpu_s", "wall_s")
+        if isinstance(given, Mapping) and any(given.get(b) is not None for b in bounds) and "trials" not in given:
             return {**given, "trials": None}
         return given
 
@@ -248,7 +297,7 @@ class StudyConfig(_Block):
     constraints: list[str] = Field(default_factory=list)
     sampler: str = "optuna:tpe"
     search: SearchConfig = SearchConfig()
-    runner: str = "ray"
+    runner: str = AUTO
     concurrency: int | Literal["auto"] = "auto"
     budget: BudgetConfig = BudgetConfig()
     training: TrainingConfig = TrainingConfig()

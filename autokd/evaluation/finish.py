@@ -15,20 +15,22 @@ from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.storage.results import Member
-from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord
+from autokd.trial import CONTINUES, TRAINING, Candidate, Outcome, Stage, TrialRecord, Tutor
 
 FINISH_LR = 0.5
 """Share of the peak rate: how long the student was trained before is not known to be short against what is added."""
 
 
-def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> TrialRecord:
+def finish(member: Member, samples: int, parts: Parts, trial: TrialDir, tutor: Tutor | None = None) -> TrialRecord:
     """Train a measured student on for ``samples`` samples, then export, verify and measure it.
+
+    Where the study has no teacher ``tutor`` teaches, another of its students.
 
     Raises:
         StudyError: Its weights are no longer in the stage store.
         StageFailure: A stage failed.
     """
-    run = Evaluation(parts, Candidate(member.params), trial)
+    run = Evaluation(parts, Candidate(member.params), trial, tutor=tutor)
     config, space = parts.plan.config, parts.plan.space
     training = space.of_stage(Stage.DISTILL, member.params)
     before = trained_stage(member, parts)
@@ -46,8 +48,12 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir) -> Trial
     return run.record(Outcome.MEASURED, violations=run.violations(trained=True), parent=member.number)
 
 
-def finish_stopped(number: int, stopped: TrialRecord, parts: Parts, trial: TrialDir) -> TrialRecord:
+def finish_stopped(
+    number: int, stopped: TrialRecord, parts: Parts, trial: TrialDir, tutor: Tutor | None = None
+) -> TrialRecord:
     """Go on with a trial that halving stopped, from its checkpoint to the end of its training; then measure it.
+
+    ``tutor`` is the student that taught it, where the study has no teacher.
 
     Raises:
         StudyError: Its checkpoint was dropped.
@@ -57,7 +63,7 @@ def finish_stopped(number: int, stopped: TrialRecord, parts: Parts, trial: Trial
     if not keys or not parts.store.resting(Stage.DISTILL, keys[-1]):
         mend = "`storage.max_gb` dropped it; `autokd gc` keeps those of stopped trials."
         raise StudyError(f"the checkpoint of trial {number} must be in the stage store", "nothing", mend)
-    record = evaluate(stopped.candidate, parts, trial)
+    record = evaluate(stopped.candidate, parts, trial, tutor=tutor)
     if record.outcome != Outcome.MEASURED:
         raise StageFailure(record.failed_stage or Stage.DISTILL, record.cause or "error", record.detail or "")
     first = number if stopped.continues is None else stopped.continues

@@ -157,9 +157,9 @@ class Parts:
         """What stages work with."""
         return Tools(self.pace, self.meter, self.device, **more)
 
-    def training(self, teaching: Teaching) -> Training:
-        """A training of a student of this study."""
-        teacher = self.banks if teaching.asks_teacher else None
+    def training(self, teaching: Teaching, lessons: Banks | None = None) -> Training:
+        """A training of a student of this study; ``lessons`` are another teacher's than the study's."""
+        teacher = (lessons or self.banks) if teaching.asks_teacher else None
         config = self.plan.config
         return Training(teaching, self.dataset, teacher, config.search_seed, config.seed)
 

@@ -18,6 +18,7 @@ from autokd.trial import (
     Outcome,
     StageRecord,
     TrialRecord,
+    Tutor,
 )
 
 
@@ -28,6 +29,7 @@ def evaluate(
     origin: Origin | None = None,
     until: float | None = None,
     before: Sequence[StageRecord] = (),
+    tutor: Tutor | None = None,
 ) -> TrialRecord:
     """Take one candidate from parameters to measurements; on a ladder, from the trained weights of ``origin``.
 
@@ -41,11 +43,12 @@ def evaluate(
         until: Share of the training after which to rest: the outcome is ``stopped``, and the same call with a later share,
             or none, goes on from the checkpoint.
         before: What the evaluation spent before it rested.
+        tutor: The student of the search that teaches it, where the study has no teacher.
 
     Raises:
         StorageError: The disk is full or read-only; the study must stop.
     """
-    run = Evaluation(parts, candidate, trial, until, before)
+    run = Evaluation(parts, candidate, trial, until, before, tutor)
     try:
         return climb(run, candidate.rung, origin) if candidate.rung else run.run()
     except Infeasible as end:

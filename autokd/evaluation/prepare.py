@@ -14,6 +14,7 @@ import numpy as np
 from autokd import registry
 from autokd.config.checks import asked_methods, readings
 from autokd.config.plan import Plan
+from autokd.config.study_file import OWN_STUDENTS
 from autokd.data.augment import SeededViews
 from autokd.data.dataset import load_dataset, majority_accuracy
 from autokd.data.dataset_store import save_dataset
@@ -23,6 +24,7 @@ from autokd.evaluation.parts import CLOCKS, SETUP, Setup
 from autokd.evaluation.recipe import make_method, make_recipe
 from autokd.evaluation.stages.measure import ALWAYS, qualities
 from autokd.evaluation.teacher import obtain_teacher
+from autokd.evaluation.yardstick import dearest_root
 from autokd.files import digest, save_array, write_json
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import LOCAL, describe_host
@@ -99,33 +101,16 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     dataset = load_data(plan, root, tell)
     folder = save_dataset(dataset, root / "datasets")
     quiet = Quiet()
-    teacher = obtain_teacher(plan, dataset, root / "teachers", device, quiet.working, tell)
-    inputs, targets = _validation(dataset)
-    tell("teacher check-up", None)
-    outputs = teacher.logits(inputs)
-    check = check_up(teacher, inputs, targets, len(dataset.classes), majority_accuracy(dataset), logits=outputs)
-    for warning in check.warnings:
-        tell(f"warning: {warning}", None)
-    banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
-    saved = root / "banks" / f"validation-{digest([teacher.fingerprint, dataset.fingerprint])[:32]}.npy"
-    save_array(saved, outputs.astype(np.float32))
     with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
-        costs = _teacher_costs(plan, teacher, meter, tell)
-    quality = qualities([*ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
-    measured = {m.name: m for m in [*quality, *costs]}
-    tell(f"note: {_portrait(teacher, measured, check.accuracy, check.ece)}", None)
+        if plan.config.teacher.given:
+            told, measured, taught = _taught(plan, dataset, root, device, meter, quiet, tell)
+        else:
+            told, measured, taught = _untaught(plan, dataset, meter, quiet, tell)
     reference = reference_point(plan, dataset, measured)
-    setup = Setup(plan.to_json(), str(folder), device, teacher.fingerprint, banks, str(saved))
-    write_json(home / SETUP, asdict(setup))
+    write_json(home / SETUP, asdict(Setup(plan.to_json(), str(folder), device, **taught)))
     splits = {n: len(getattr(dataset.splits, n)) for n in ("train", "validation", "calibration", "test")}
     facts = {
-        "teacher": {
-            "name": teacher.name,
-            "fingerprint": teacher.fingerprint,
-            "check_up": asdict(check),
-            "measurements": [asdict(m) for m in measured.values()],
-            "onnx": str(teacher.onnx_file() or ""),
-        },
+        **told,
         "data": {
             "fingerprint": dataset.fingerprint,
             "classes": list(dataset.classes),
@@ -138,6 +123,51 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
         "code": code_of(plan),
     }
     return Prepared(facts, reference)
+
+
+Measured = dict[str, Measurement]
+
+
+def _taught(
+    plan: Plan, dataset: Dataset, root: Path, device: str, meter: LatencyMeter, quiet: Quiet, tell: Tell
+) -> tuple[dict[str, Any], Measured, dict[str, Any]]:
+    """The study's teacher, checked up, timed and asked: its facts, its measurements, and what workers find of it."""
+    teacher = obtain_teacher(plan, dataset, root / "teachers", device, quiet.working, tell)
+    inputs, targets = _validation(dataset)
+    tell("teacher check-up", None)
+    outputs = teacher.logits(inputs)
+    check = check_up(teacher, inputs, targets, len(dataset.classes), majority_accuracy(dataset), logits=outputs)
+    for warning in check.warnings:
+        tell(f"warning: {warning}", None)
+    banks = _fill_banks(plan, dataset, teacher, root / "banks", quiet, tell)
+    saved = root / "banks" / f"validation-{digest([teacher.fingerprint, dataset.fingerprint])[:32]}.npy"
+    save_array(saved, outputs.astype(np.float32))
+    costs = _teacher_costs(plan, teacher, meter, tell)
+    quality = qualities([*ALWAYS, *_quality_goals(plan)], outputs, targets, outputs)
+    measured = {m.name: m for m in [*quality, *costs]}
+    tell(f"note: {_portrait(teacher, measured, check.accuracy, check.ece)}", None)
+    told = {
+        "name": teacher.name,
+        "fingerprint": teacher.fingerprint,
+        "check_up": asdict(check),
+        "measurements": [asdict(m) for m in measured.values()],
+        "onnx": str(teacher.onnx_file() or ""),
+    }
+    return {"teacher": told}, measured, {"teacher": teacher.fingerprint, "banks": banks, "validation": str(saved)}
+
+
+def _untaught(
+    plan: Plan, dataset: Dataset, meter: LatencyMeter, quiet: Quiet, tell: Tell
+) -> tuple[dict[str, Any], Measured, dict[str, Any]]:
+    """The same without a teacher: costs are held against the dearest root."""
+    tell("the dearest root timed", None)
+    found = dearest_root(plan, dataset, meter, quiet)
+    measured = {m.name: m for m in found.measurements}
+    who = "taught by the best students so far" if plan.config.teacher.kind == OWN_STUDENTS else "they learn from labels"
+    costs = ", ".join(f"{m.value:.3g} ms on {m.profile}" for m in found.measurements if m.metric == "latency_ms")
+    tell(f"note: no teacher, {who}; costs are held against the {found.name}: {costs}", None)
+    told = {"name": found.name, "params": dict(found.params), "measurements": [asdict(m) for m in found.measurements]}
+    return {"teacher": None, "yardstick": told}, measured, {}
 
 
 def _portrait(teacher: Teacher, measured: Mapping[str, Measurement], accuracy: float, ece: float) -> str:
@@ -254,8 +284,9 @@ def _quality_goals(plan: Plan) -> list[str]:
 def reference_point(plan: Plan, dataset: Dataset, teacher: Mapping[str, Measurement]) -> tuple[float, ...]:
     """Where the hypervolume is measured from: what the person said, else the majority guess and the teacher's costs.
 
-    Quality: the metric of constant scores (the log frequencies of the classes). Costs: the teacher's; where the teacher
-    cannot be timed as a file, ten times 1 ms, 1 MB or 100 million operations stand in.
+    Quality: the metric of constant scores (the log frequencies of the classes). Costs: the teacher's, or without one the
+    dearest root's (:func:`autokd.evaluation.yardstick.dearest_root`); where the teacher cannot be timed as a file, ten times 1 ms,
+    1 MB or 100 million operations stand in.
     """
     _, targets = _validation(dataset)
     counts = np.bincount(targets, minlength=len(dataset.classes)) + 1e-9

@@ -9,6 +9,7 @@ from typing import Any
 from autokd import registry
 from autokd.config.checks import RECIPE_KEYS
 from autokd.config.study_file import DistillationConfig, TrainingConfig
+from autokd.config.untaught import LABELS as LABELS
 from autokd.distillation.knowledge import Knowledge
 from autokd.distillation.knowledge.classic import as_knowledge
 from autokd.distillation.schemes.scheme import Scheme, as_scheme
@@ -89,6 +90,10 @@ class Teaching:
     def asks_teacher(self) -> bool:
         """Whether it depends on the study's teacher."""
         return bool(self.knowledge().teacher) and self.scheme_made().teacher
+
+    def by_labels(self) -> Teaching:
+        """The same without a teacher: what is only for learning from one is left out."""
+        return Teaching(self.recipe, LABELS, {})
 
     def scheme_made(self) -> Scheme:
         """The scheme."""

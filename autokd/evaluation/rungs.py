@@ -72,7 +72,7 @@ def train_on(run: Evaluation, parent: Stored[Trained], blueprint: Blueprint, tea
     """Go on training a stage's weights."""
     with run.trial.guard(Stage.BUILD):
         run.describe(restore(blueprint, parent))
-    return run.do(TrainOn(blueprint, run.parts.training(teaching)), parent)
+    return run.do(TrainOn(blueprint, run.training(teaching)), parent)
 
 
 def _step_down(
@@ -81,7 +81,7 @@ def _step_down(
     parts = run.parts
     cost = next(o for o in parts.plan.objectives if o.scale == "log")
     profiles = tuple(p for p in parts.plan.profiles if p.name == cost.profile)
-    stage = Narrow(blueprint, parts.training(teaching), rung.keep, cost, profiles, parts.clock, plan)
+    stage = Narrow(blueprint, run.training(teaching), rung.keep, cost, profiles, parts.clock, plan)
     return run.do(stage, parent)
 
 

@@ -13,7 +13,7 @@ from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
+from autokd.evaluation.recipe import LABELS, Teaching, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
 from autokd.evaluation.stages.build import Build
 from autokd.evaluation.stages.distill import Distill
@@ -25,11 +25,14 @@ from autokd.evaluation.stages.results import Checked, Costs, Package, Result, Tr
 from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.stages.stage import R, Stored
 from autokd.evaluation.stages.stage import Stage as Work
+from autokd.evaluation.stages.training import Training
 from autokd.evaluation.stages.verify import SOME, Verify
 from autokd.evaluation.trial_dir import TrialDir
+from autokd.evaluation.tutor import ask
 from autokd.files import link, read_json, write_atomic, write_json
 from autokd.students.blueprint import Blueprint
 from autokd.trial import (
+    TAUGHT_BY,
     Candidate,
     Measurement,
     Outcome,
@@ -37,6 +40,7 @@ from autokd.trial import (
     Stage,
     StageRecord,
     TrialRecord,
+    Tutor,
     Violation,
     merged,
 )  # fmt: skip
@@ -55,9 +59,10 @@ class Evaluation:
         trial: TrialDir,
         until: float | None = None,
         before: Sequence[StageRecord] = (),
+        tutor: Tutor | None = None,
     ) -> None:
         self.parts, self.candidate, self.trial = parts, candidate, trial
-        self.until, self.before = until, before
+        self.until, self.before, self.tutor = until, before, tutor
         self.stops_early = parts.plan.config.search.stop_early != "none"
         self.params: dict[str, ParamValue] = dict(candidate.params)
         self.measured: dict[str, Measurement] = {}
@@ -81,7 +86,7 @@ class Evaluation:
             self.note_curve()
         if cutting:
             tuning = replace(teaching, recipe=tuning_recipe(config.training, pruning, teaching.recipe))
-            parent = self.do(Prune(blueprint, cutting, parts.training(tuning)), parent)
+            parent = self.do(Prune(blueprint, cutting, self.training(tuning)), parent)
             self._copy(parent, "tuning_curve.json")
         self.ship(parent, blueprint, self.bits)
         return self.record(Outcome.MEASURED, violations=self.violations(trained=True))
@@ -125,7 +130,20 @@ class Evaluation:
 
     def teach(self, root: Stored[Result], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
         """Train a student from nothing."""
-        return self.do(Distill(blueprint, self.parts.training(teaching)), root, self.until)
+        return self.do(Distill(blueprint, self.training(teaching)), root, self.until)
+
+    def training(self, teaching: Teaching) -> Training:
+        """A training of this student: by the study's teacher, or by another student of the search, or else by labels alone."""
+        parts = self.parts
+        if not teaching.asks_teacher or parts.banks is not None:
+            return parts.training(teaching)
+        lessons = ask(self.tutor, parts, self.trial, teaching.recipe) if self.tutor is not None else None
+        if self.tutor is None or lessons is None:
+            if "method" in self.params:
+                self.params["method"] = LABELS
+            return parts.training(teaching.by_labels())
+        self.notes[TAUGHT_BY] = self.tutor.number
+        return parts.training(teaching, lessons)
 
     def train_began(self) -> None:
         """From here on the trial counts."""

@@ -76,6 +76,8 @@ def check_teacher(
         ConfigError: Its family refuses a parameter.
     """
     config = plan.config.teacher
+    if not config.given:
+        return
     if config.kind != "family":
         obtain_teacher(plan, dataset, root, device, nullcontext, tell)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from autokd.protocols import Examples, InputSpec, RawData
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+PLANES = {1: "grey", 3: "colour"}
 
 
 class Image(Modality):
@@ -32,6 +35,19 @@ class Image(Modality):
     axes: ClassVar[str] = "CHW"
     augmentations: ClassVar[tuple[str, ...]] = ("shift", "shift_flip", "crop_flip")
     auto: ClassVar[str] = "shift"
+    spaces: ClassVar[tuple[tuple[float, str], ...]] = (
+        (14, "mobilenet_8"), (29, "mobilenet_28"), (47, "mobilenet_32"), (79, "mobilenet_64"), (inf, "mobilenet_96_plus"),
+    )  # fmt: skip
+    """Search spaces by the shorter side in pixels, up to and with it."""
+
+    def space(self, spec: InputSpec) -> str | None:
+        """By the shorter side."""
+        return next(name for most, name in self.spaces if min(spec.shape[1:]) <= most)
+
+    def words(self, spec: InputSpec) -> str:
+        """Size and planes."""
+        planes, height, width = spec.shape
+        return f"{height} x {width} pixels, {PLANES.get(planes, f'{planes} channels')}"
 
     def check(self, raw: RawData) -> RawData:
         """The same pictures. Where a source left the default range 0..1 and the values go beyond, 0..255 (uint8) or the observed

@@ -106,6 +106,14 @@ class Modality:
         """Mean and standard deviation, never 0, by the first axis, over the samples at ``train`` (``(n,) int64``)."""
         return mean_std(self.array(raw), train, by_channel)
 
+    def space(self, spec: InputSpec) -> str | None:
+        """The search space that fits such samples, as `space: auto` takes it: a registered name; ``None``: none is known."""
+        return None
+
+    def words(self, spec: InputSpec) -> str:
+        """One sample for people: ``28 x 28 pixels, grey``."""
+        return f"{' x '.join(map(str, spec.shape))} {spec.dtype}"
+
     def describe(self, raw: RawData, train: np.ndarray) -> InputSpec:
         """What one sample of checked data looks like; moments are those of the train split."""
         inputs = self.array(raw)

@@ -38,6 +38,15 @@ class Tabular(Modality):
     facts: ClassVar[tuple[str, ...]] = ("cardinalities", "features", "categories")
     augmentations: ClassVar[tuple[str, ...]] = ("noise",)
 
+    def space(self, spec: InputSpec) -> str | None:
+        """One for tables of any width."""
+        return "tabular"
+
+    def words(self, spec: InputSpec) -> str:
+        """How many features, and how many of them are categories."""
+        words = sum(count > 0 for count in spec.facts.get("cardinalities", ()))
+        return f"{spec.shape[0]} features, {words} of them categories"
+
     def check(self, raw: RawData) -> RawData:
         """The same rows, with every feature's name, cardinality and words.
 

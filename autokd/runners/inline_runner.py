@@ -44,7 +44,8 @@ def _evaluate(job: Job, parts: Parts, driver: Driver) -> TrialRecord:
     record = None
     for until in (*job.shares, None):
         before = record.stages if record else ()
-        record = evaluate(job.candidate, parts, TrialDir(job.folder, parts.store), job.origin, until, before)
+        trial = TrialDir(job.folder, parts.store)
+        record = evaluate(job.candidate, parts, trial, job.origin, until, before, job.tutor)
         if not driver.goes_on(job, record):
             break
     assert record is not None

@@ -77,7 +77,7 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
         from autokd.evaluation.pipeline import evaluate
         from autokd.evaluation.trial_dir import TrialDir
         from autokd.runners.memory import give_back, keep_freed
-        from autokd.trial import Candidate, Origin, Rung, StageRecord
+        from autokd.trial import Candidate, Origin, Rung, StageRecord, Tutor
 
         torch.set_num_threads(threads)
         keep_freed()
@@ -99,7 +99,8 @@ def serve(home: Path, threads: int, jobs: queue.Queue[dict[str, Any]], protocol:
             candidate = Candidate(job["params"], Rung(**job["rung"]) if job.get("rung") else None)
             origin = Origin(*job["origin"]) if job.get("origin") else None
             before = [StageRecord(**stage) for stage in job.get("before", ())]
-            record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin, job.get("until"), before)
+            tutor = Tutor(**job["tutor"]) if job.get("tutor") else None
+            record = evaluate(candidate, parts, TrialDir(folder, parts.store), origin, job.get("until"), before, tutor)
             say({"number": job["number"], "record": record.to_json()})
         except StorageError as error:
             say({"fatal": [error.law, str(error.value), error.mend]})

@@ -24,6 +24,8 @@ PROVENANCE_KEY = "autokd:origin"
 """Of a study: the one that its students were taken over from."""
 WALL_KEY = "autokd:wall_s"
 """Of a study: seconds of searching, over all resumes."""
+SPENT_KEY = "autokd:spent_cpu_s"
+"""Of a study: CPU seconds of all that was done for it, over all resumes: imports, teacher, its outputs, trials."""
 
 RECORD_KEY = "autokd:record"
 """Of a trial: its record, as JSON."""

@@ -52,6 +52,16 @@ class Member:
         }
 
 
+def compared_with(facts: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
+    """What a study holds its students against: ``"teacher"``, or without one ``"yardstick"``, the dearest root; and its facts.
+
+    Args:
+        facts: What preparation found; empty before.
+    """
+    teacher = facts.get("teacher")
+    return ("teacher", teacher) if teacher or not facts.get("yardstick") else ("yardstick", facts["yardstick"])
+
+
 def objectives_on(plan: Plan, profile: str | None) -> tuple[Objective, ...]:
     """The plan's objectives, those of a device moved to ``profile``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from autokd.trial import Outcome, TrialRecord
 
 REJECTIONS_PER_TRIAL = 50
 """After so many rejected candidates for each trial of the budget nothing is found any more."""
+OVERRUN = 1.15
+"""Running trials may go on until so much of a budget of CPU seconds is spent: what they did so far would be lost."""
 USUAL_TRIALS = 30
 """Trials that rejections are held against where the budget names none."""
 
@@ -25,13 +28,22 @@ class Budget:
         gain: What going on is expected to bring.
         wall_before: Seconds of searching before this driver began.
         clock: Seconds from some moment on.
+        spent: CPU seconds of everything done for the study, now and before; what it does not see (a simulation, other hosts) is
+            told by the trials.
     """
 
-    def __init__(self, allowed: BudgetConfig, gain: GainWatch, wall_before: float, clock: Callable[[], float]) -> None:
-        self.allowed, self.gain, self.wall_before, self.clock = allowed, gain, wall_before, clock
+    def __init__(
+        self,
+        allowed: BudgetConfig,
+        gain: GainWatch,
+        wall_before: float,
+        clock: Callable[[], float],
+        spent: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.allowed, self.gain, self.wall_before, self.clock, self.spent = allowed, gain, wall_before, clock, spent
         self.began = clock()
         self.counted = self.rejected = self.measured = self.failed = self.stopped = 0
-        self.cpu_s = 0.0
+        self.trials_cpu_s = 0.0
         self.violations: Counter[str] = Counter()
         """Why candidates were rejected, and how often."""
         self.failures_in_a_row: list[str] = []
@@ -49,7 +61,7 @@ class Budget:
         self.rejected += stillborn or record.outcome in (Outcome.INFEASIBLE, Outcome.DUPLICATE)
         self.measured += record.outcome == Outcome.MEASURED
         self.failed += record.outcome == Outcome.FAILED
-        self.cpu_s += record.cpu_s
+        self.trials_cpu_s += record.cpu_s
         if record.outcome == Outcome.DUPLICATE:
             self.violations["a candidate that was proposed before"] += 1
         if stillborn:
@@ -98,9 +110,35 @@ class Budget:
         return self.wall_before + self.search_s
 
     @property
+    def cpu_s(self) -> float:
+        """CPU seconds of everything that was done for the study."""
+        return max(self.trials_cpu_s, self.spent())
+
+    @property
+    def left_s(self) -> float:
+        """CPU seconds that are left; infinite where the budget does not count them."""
+        return math.inf if self.allowed.cpu_s is None else max(0.0, self.allowed.cpu_s - self.cpu_s)
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that is spent, of what is spent first; 0 without a bound."""
+        allowed = self.allowed
+        pairs = ((self.counted, allowed.trials), (self.wall_s, allowed.wall_s), (self.cpu_s, allowed.cpu_s))
+        return max((done / most for done, most in pairs if most is not None), default=0.0)
+
+    def beside_s(self, running_s: float) -> float:
+        """CPU seconds that no trial is charged for: imports, the teacher, workers that start.
+
+        Args:
+            running_s: What the running trials have taken so far.
+        """
+        return max(0.0, self.cpu_s - self.trials_cpu_s - running_s)
+
+    @property
     def overdue(self) -> bool:
-        """Whether the clock's budget is spent: running trials are interrupted then."""
-        return self.allowed.wall_s is not None and self.wall_s >= self.allowed.wall_s
+        """Whether the clock's budget is spent, or that of CPU seconds by far: running trials are interrupted then."""
+        wall, cpu = self.allowed.wall_s, self.allowed.cpu_s
+        return (wall is not None and self.wall_s >= wall) or (cpu is not None and self.cpu_s >= OVERRUN * cpu)
 
     def reserved(self, running: int) -> bool:
         """Every running trial may begin training: no more are begun than the budget has room for."""

@@ -17,7 +17,7 @@ from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.config.until import WINDOW_S
 from autokd.errors import AutokdError
-from autokd.storage.attributes import EDITED_KEY, REFERENCE_KEY, RETRY_KEY, RUNG_KEY, WALL_KEY
+from autokd.storage.attributes import EDITED_KEY, REFERENCE_KEY, RETRY_KEY, RUNG_KEY, SPENT_KEY, WALL_KEY
 from autokd.storage.ledger import Ledger, record_of, storage_errors
 from autokd.strategies.budget import Budget
 from autokd.strategies.early_stopping import EarlyStopping
@@ -28,6 +28,7 @@ from autokd.strategies.monitors import watch_trials
 from autokd.strategies.recovery import Recovery
 from autokd.strategies.sampling import make_sampler, random_proposals
 from autokd.strategies.strategy import make_strategy
+from autokd.strategies.tutors import Tutors
 from autokd.trial import CONTINUES, Candidate, Outcome, TrialRecord
 
 SAME_PROPOSALS = 10
@@ -43,6 +44,7 @@ class Driver:
         home: The study's folder.
         on_finish: Called after each trial with its number and record.
         clock: Seconds from some moment on; a simulation has its own.
+        spent: CPU seconds of everything done for the study so far, now and before.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Driver:
         home: Path,
         on_finish: Callable[[int, TrialRecord], None] = lambda number, record: None,
         clock: Callable[[], float] | None = None,
+        spent: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.ledger, self.plan, self.home, self.on_finish = ledger, plan, home, on_finish
         self.on_begin: Callable[[int], None] = lambda number: None
         self.lock = threading.RLock()
         self.running: dict[int, tuple[optuna.Trial, Job]] = {}
+        self.begun_at: dict[int, float] = {}
         self.resting: dict[int, TrialRecord] = {}
         self.known: dict[str, int] = {}
         self.known_from = int(ledger.attr(EDITED_KEY, 0))
@@ -68,7 +72,8 @@ class Driver:
         self.guidance = Guidance(plan, home, reference)
         self.gain, self.searched_before = watch_trials(plan.objectives, reference, trials)
         wall_before = float(ledger.attr(WALL_KEY, 0.0))
-        self.budget = Budget(plan.config.budget, self.gain, wall_before, clock or time.monotonic)
+        self.budget = Budget(plan.config.budget, self.gain, wall_before, clock or time.monotonic, spent)
+        self.tutors = Tutors(plan)
         self.recovery = Recovery(ledger, plan, home)
         self._take_up(trials)
         ledger.study.sampler = make_sampler(plan, len(trials))
@@ -109,9 +114,12 @@ class Driver:
         self.strategy.begun(trial.number, candidate)
         folder = self.home / "trials" / f"{trial.number:05d}"
         shares = () if self.halving is None else self.halving.shares(continues)
-        job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), shares, continues)
+        tutors, budget = self.tutors, self.budget
+        tutor = tutors.of(candidate, budget.share, budget.left_s) if continues is None else tutors.of_trial(continues)
+        job = Job(trial.number, candidate, folder, self.strategy.origin(candidate), shares, continues, tutor)
         shutil.rmtree(job.folder, ignore_errors=True)  # of a ledger that is gone; it must not be adopted
         self.running[trial.number] = (trial, job)
+        self.begun_at[trial.number] = self.budget.clock()
         self.on_begin(trial.number)
         return job
 
@@ -122,6 +130,9 @@ class Driver:
             return True
         if self._queued():
             return True  # interrupted candidates come first
+        if hasattr(self.strategy, "beside_s"):
+            now = self.budget.clock()
+            self.strategy.beside_s = self.budget.beside_s(sum(now - self.begun_at[n] for n in self.running))
         move = self.strategy.next_move()
         if isinstance(move, Candidate):
             assert move.rung is not None
@@ -209,7 +220,7 @@ class Driver:
                 self.recovery.requeue(job.number, record, trial.user_attrs)
             if error := self.budget.failed_again(record):
                 self.give_up(error)
-            self.ledger.set_attr(WALL_KEY, self.budget.wall_s)
+            self._note_spent()
 
     def interrupt_all(self) -> None:
         """Queue the candidates of all running trials again (Ctrl-C, the clock, an error)."""
@@ -222,7 +233,11 @@ class Driver:
                 record = TrialRecord(Outcome.INTERRUPTED, params, stages=stages, folder=str(job.folder), rung=rung)
                 self._finish(trial, record)
                 self.recovery.requeue(number, record, trial.user_attrs)
-            self.ledger.set_attr(WALL_KEY, self.budget.wall_s)
+            self._note_spent()
+
+    def _note_spent(self) -> None:
+        self.ledger.set_attr(WALL_KEY, self.budget.wall_s)
+        self.ledger.set_attr(SPENT_KEY, self.budget.cpu_s)
 
     def give_up(self, error: AutokdError) -> None:
         """The study cannot go on: no more jobs; the runner raises the error."""
@@ -256,6 +271,7 @@ class Driver:
         if record.retimed:  # given, not asked for: it costs nothing of the budget, and nobody rejected it
             return
         self.strategy.tell(number, record)
+        self.tutors.tell(number, record)
         self.budget.count(record)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from autokd.config.plan import Plan
 from autokd.storage.attributes import RUNG_KEY
-from autokd.trial import Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord
+from autokd.trial import Candidate, Origin, Outcome, ParamValue, Rung, TrialRecord, Tutor
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Job:
     """Checkpoint shares of the training, where it rests and halving is asked; see :func:`autokd.runners.evaluator.going_on`."""
     continues: int | None = None
     """The stopped trial whose training it goes on with."""
+    tutor: Tutor | None = None
+    """The student that teaches it, where the study has no teacher."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a worker needs, in plain values."""
@@ -34,6 +36,7 @@ class Job:
             "params": dict(self.candidate.params),
             "folder": str(self.folder),
             "rung": asdict(rung) if rung else None,
+            "tutor": asdict(self.tutor) if self.tutor else None,
             "origin": list(astuple(self.origin)) if self.origin else None,
             "shares": list(self.shares),
             "until": self.shares[0] if self.shares else None,

@@ -86,7 +86,7 @@ def exported(study: OpenStudy, member: Member, file: Path) -> Exported:
 def receipt(study: OpenStudy, member: Member, path: Path) -> dict[str, Any]:
     """Everything that says what the file is, what it was measured at, and how to make it again."""
     facts = study.ledger.attr(FACTS_KEY) or {}
-    data, teacher = facts.get("data", {}), facts.get("teacher", {})
+    data, teacher = facts.get("data", {}), facts.get("teacher") or {}
     file = inspect(path)
     words = ["autokd", "export", study.name, "--trial", str(member.number), "-o", path.name]
     words += ["--storage", shown_url(study.ledger.url)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from autokd.errors import StudyError
@@ -10,9 +11,10 @@ from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
 from autokd.storage.results import Member
+from autokd.strategies.tutors import Tutors
 from autokd.study.opened import OpenStudy
 from autokd.study.search import edited_since
-from autokd.trial import Outcome
+from autokd.trial import Candidate, Outcome, Rung
 
 
 def finish_student(
@@ -52,10 +54,12 @@ def finish_student(
             trial = TrialDir(study.home / "trials" / f"{child:05d}", parts.store)
             with torch_threads(study.plan.config.resources.cpus_per_trial):
                 if stopped is not None:
-                    record = finish_stopped(number, stopped, parts, trial)
+                    record = finish_stopped(number, stopped, parts, trial, _tutors(study).of_trial(number))
                 else:
                     assert member is not None and samples is not None
-                    record = finish(member, samples, parts, trial)
+                    rung = Rung("train", 1.0, member.number)
+                    tutor = _tutors(study).of(Candidate(member.params, rung), 1.0, math.inf)
+                    record = finish(member, samples, parts, trial, tutor)
         finally:
             parts.close()
         child = study.ledger.add(record, study.plan)
@@ -65,3 +69,13 @@ def finish_student(
             known[str(child)] = values
         study.ledger.set_attr(CONFIRMED_KEY, known)
         return child
+
+
+def _tutors(study: OpenStudy) -> Tutors:
+    """Who taught whom, where the study has no teacher."""
+    tutors = Tutors(study.plan)
+    for trial in study.ledger.trials():
+        record = record_of(trial)
+        if record is not None:
+            tutors.tell(trial.number, record)
+    return tutors

@@ -12,7 +12,7 @@ from autokd.formatting import common
 from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import ROOT, RUNGS, Lineage, grouped
-from autokd.storage.results import Member, objectives_on
+from autokd.storage.results import Member, compared_with, objectives_on
 from autokd.study.opened import OpenStudy
 from autokd.trial import ERROR, Measurement
 
@@ -93,6 +93,21 @@ class TimedAgain:
 
 
 @dataclass(frozen=True)
+class Against:
+    """What students are held against: the teacher, or without one the dearest root.
+
+    Args:
+        kind: ``"teacher"`` or ``"yardstick"``.
+        name: For people.
+        cells: Its measurements, one a column.
+    """
+
+    kind: str
+    name: str
+    cells: tuple[Measurement | None, ...]
+
+
+@dataclass(frozen=True)
 class FrontTable:
     """A front with all that is said about it.
 
@@ -102,7 +117,7 @@ class FrontTable:
         rows: The students, cheapest first; ``params`` are those that tell one from the others and from its root.
         shared: Parameters that all of them have in common; told once.
         roots: What tells the roots from each other that ladders began with, by trial number.
-        teacher: Its name and its measurements, one a column; ``None`` before the check-up.
+        against: What students are held against, with its measurements; ``None`` before there is one.
         hypervolume: Over ``reference``; ``None`` before the teacher, and on a profile that the objectives do not state.
         reference: The hypervolume's reference point by objective.
         again: Of the first latency among the objectives; ``None`` where nothing was timed again.
@@ -114,7 +129,7 @@ class FrontTable:
     rows: tuple[Row, ...]
     shared: Params
     roots: Mapping[int, Params]
-    teacher: tuple[str, tuple[Measurement | None, ...]] | None
+    against: Against | None
     hypervolume: float | None
     reference: Mapping[str, float]
     again: TimedAgain | None
@@ -165,7 +180,7 @@ def front_table(study: OpenStudy, found: Sequence[Member], profile: str | None =
         rows=tuple(rows),
         shared=shared,
         roots={n: {k: v for k, v in params.items() if k not in shared and k != "bits"} for n, params in roots.items()},
-        teacher=_teacher(study, columns),
+        against=_against(study, columns),
         hypervolume=study.hypervolume() if own else None,
         reference=dict(zip((o.name for o in study.plan.objectives), study.reference_point or (), strict=False)),
         again=timed_again(found, latency) if latency else None,
@@ -233,12 +248,12 @@ def _row(
     return Row(number, cells, tuple(confirmed_facts(confirmed)), lineage.origin(number), lineage.left(number), params)
 
 
-def _teacher(study: OpenStudy, columns: Sequence[Column]) -> tuple[str, tuple[Measurement | None, ...]] | None:
-    stated = (study.ledger.attr(FACTS_KEY) or {}).get("teacher")
+def _against(study: OpenStudy, columns: Sequence[Column]) -> Against | None:
+    kind, stated = compared_with(study.ledger.attr(FACTS_KEY) or {})
     if not stated:
         return None
     measured = {m.name: m for m in (Measurement(**given) for given in stated["measurements"])}
-    return str(stated["name"]), tuple(measured.get(c.name) for c in columns)
+    return Against(kind, str(stated["name"]), tuple(measured.get(c.name) for c in columns))
 
 
 def _told(study: OpenStudy, found: Sequence[Member], lineage: Lineage) -> tuple[dict[int, Params], dict[int, Params]]:

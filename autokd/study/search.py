@@ -8,27 +8,38 @@ from pathlib import Path
 
 from autokd import registry
 from autokd.config.plan import Plan, difference
+from autokd.config.study_file import AUTO
 from autokd.errors import StorageError, StudyError
 from autokd.hardware.profile import check_host
-from autokd.storage.attributes import CONFIG_KEY, EDITED_KEY, FACTS_KEY, REFERENCE_KEY, STATE_KEY
+from autokd.storage.attributes import CONFIG_KEY, EDITED_KEY, FACTS_KEY, REFERENCE_KEY, SPENT_KEY, STATE_KEY
 from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import Ledger, check_place, storage_url
 from autokd.study.opened import OpenStudy
+from autokd.study.spent import Spent
 from autokd.study.warm_start import check_data, check_source
 from autokd.study.watcher import Silent, Watcher
 from autokd.trial import TrialRecord
 
 
-def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | None = None) -> tuple[OpenStudy, str]:
+def search_plan(
+    plan: Plan, watcher: Watcher | None = None, ray_address: str | None = None, spent: Spent | None = None
+) -> tuple[OpenStudy, str]:
     """Create the study (or go on with the same one) and search. Returns it and why it ended.
 
     Nothing is written to the ledger before data, devices and constraints were found possible.
+
+    Args:
+        plan: The plan.
+        watcher: Shows progress.
+        ray_address: A Ray cluster to join.
+        spent: Counts the CPU seconds that the study is charged for; from now on where there is none.
 
     Raises:
         StudyError: The name belongs to a study with another configuration.
         UserError: Data, teacher, device or constraints cannot serve.
     """
+    spent = spent or Spent.from_now()
     url = storage_url(plan.config.storage.url)
     tell = (watcher or Silent()).tell
     check_place(url)
@@ -46,7 +57,7 @@ def search_plan(plan: Plan, watcher: Watcher | None = None, ray_address: str | N
         mend = "Give it another `name`, or go on with the old one: `autokd resume`."
         raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
     study.plan = plan
-    return study, run(study, watcher, ray_address)
+    return study, run(study, watcher, ray_address, spent)
 
 
 def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
@@ -70,39 +81,47 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
         if plan.config.search.from_:
             check_data(plan.config.search.from_, storage_url(plan.config.storage.url), dataset.fingerprint)
         check_augmentations(plan, dataset)
-        if plan.config.teacher.kind != "family":
+        if plan.config.teacher.given and plan.config.teacher.kind != "family":
             tell("teacher", None)
         check_teacher(plan, dataset, root / "teachers", device, tell)
+        limited = any(not c.needs_training for c in plan.constraints)
+        if not limited and registry.shipped("families", plan.space.family):
+            return  # nothing can be impossible
         set_up_untaught(plan, dataset, root, home)
-        count = 24 if any(not c.needs_training for c in plan.constraints) else 4
+        count = 24 if limited else 4
         with closing(Evaluator(home, screen_limits(plan))) as worker:
             found, failed = probe(plan, worker.screen, count, tell)
     refuse_impossible(plan, found, failed)
 
 
-def run(study: OpenStudy, watcher: Watcher | None = None, ray_address: str | None = None) -> str:
-    """Run, or go on, until the budget is spent. Returns why it ended.
+def run(
+    study: OpenStudy, watcher: Watcher | None = None, ray_address: str | None = None, spent: Spent | None = None
+) -> str:
+    """Run, or go on, until the budget is spent. Returns why it ended. Arguments as those of :func:`search_plan`.
 
     Raises:
         UserError: Data, teacher or device cannot serve; another driver is at work.
     """
-    watcher = watcher or Silent()
+    watcher, total = watcher or Silent(), (spent or Spent.from_now()).of(study)
     with driving(study.ledger, study.home):
         text = study.plan.to_json()
         if text != study.ledger.attr(CONFIG_KEY):
             study.ledger.set_attr(CONFIG_KEY, text)
         try:
-            reason = _run(study, watcher, ray_address)
+            reason = _run(study, watcher, ray_address, total)
         except BaseException as error:
             ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
             with suppress(StorageError):
                 study.ledger.set_attr(STATE_KEY, ended)
             raise
+        finally:
+            with suppress(StorageError):
+                study.ledger.set_attr(SPENT_KEY, total())
         study.ledger.set_attr(STATE_KEY, f"finished: {reason}")
         return reason
 
 
-def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
+def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None, spent: Callable[[], float]) -> str:
     from autokd.evaluation.prepare import prepare
     from autokd.runners.threads import torch_threads
     from autokd.strategies.driver import Driver
@@ -147,14 +166,15 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None) -> str:
         if only:
             return received
         watcher.tell(f"note: {received}", None)
-    driver = Driver(study.ledger, study.plan, study.home)
+    driver = Driver(study.ledger, study.plan, study.home, spent=spent)
     if study.plan.config.sampler.startswith("nni:"):
         text = "optimises one number: the objectives are scalarised (augmented Chebyshev, weights sweep the front)"
         watcher.tell(f"note: {study.plan.config.sampler} {text}", None)
     watcher.begin(driver, study.hypervolume)
     driver.on_begin = watcher.begun
     driver.on_finish = lambda number, record: after_trial(study, watcher, number, record)
-    runner = registry.load("runners", study.plan.config.runner)()
+    auto = study.plan.config.runner == AUTO
+    runner = registry.load("runners", "ray" if auto and ray_address is not None else study.plan.runner)()
     if ray_address is not None:
         runner.address = ray_address
     try:

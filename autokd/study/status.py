@@ -13,6 +13,7 @@ from autokd.storage.heartbeat import is_live
 from autokd.storage.ledger import record_of
 from autokd.storage.results import Member, objectives_on
 from autokd.study.opened import OpenStudy
+from autokd.study.spent import spent_before
 from autokd.trial import Outcome, Rung
 
 
@@ -26,6 +27,7 @@ def status(study: OpenStudy) -> dict[str, Any]:
 
     gain = watch_trials(study.plan.objectives, study.reference_point, trials)[0].expected()
     proxy = gate_trials(study.plan.objectives, trials)
+    facts = study.ledger.attr(FACTS_KEY) or {}
     return {
         "study": study.name,
         "state": study.state,
@@ -35,13 +37,15 @@ def status(study: OpenStudy) -> dict[str, Any]:
         "retimed": sum(r is not None and r.retimed is not None for r in records),
         "running": running(study),
         "cpu_s": sum(r.cpu_s for r in records if r is not None),
+        "spent_cpu_s": spent_before(study),
         "wall_s": study.ledger.attr(WALL_KEY, 0.0),
         "front": len(study.front()),
         "hypervolume": study.hypervolume(),
         "expected_gain": gain.to_dict() | {"text": str(gain)},
         "proxy": proxy.to_dict() | {"text": str(proxy)},
         **_ladders(study),
-        "teacher": (study.ledger.attr(FACTS_KEY) or {}).get("teacher"),
+        "teacher": facts.get("teacher"),
+        "yardstick": facts.get("yardstick"),
         "home": str(study.home),
     }
 

@@ -14,7 +14,7 @@ from autokd.config.checks import check_stages
 from autokd.config.load import from_dict
 from autokd.config.objectives import METRICS, Objective, parse_constraints, parse_objectives
 from autokd.config.space import load_space
-from autokd.config.study_file import StudyConfig
+from autokd.config.study_file import AUTO, StudyConfig
 from autokd.dashboard.commands.yaml_edit import TEXT_NAME, values_of
 from autokd.errors import ConfigError, UserError, nearest
 from autokd.hardware.profile import check_host, load_profile
@@ -27,13 +27,13 @@ class Checked:
     Args:
         config: The configuration, or ``None`` with an ``error``.
         error: What must hold, what was found, what to do.
-        space_size: Candidates of the space; infinite with a continuous parameter.
+        space_size: Candidates of the space; infinite with a continuous parameter, ``None`` where the data decide on the space.
         objectives: Two or three, profiles filled in.
     """
 
     config: StudyConfig | None = None
     error: UserError | None = None
-    space_size: float = 0.0
+    space_size: float | None = 0.0
     objectives: tuple[Objective, ...] = ()
 
     @property
@@ -58,8 +58,10 @@ def check(text: str) -> Checked:
 def _check(text: str) -> Checked:
     values = values_of(text)
     config = from_dict(values, lines=yaml_file.parse(text, TEXT_NAME)[1])
-    space = load_space(config.space)
-    check_stages(space)
+    space = None if config.space == AUTO else load_space(config.space)
+    if space is not None:
+        check_stages(space)
+        _known("families", space.family)
     profiles = [load_profile(name) for name in config.hardware]
     names = [p.name for p in profiles]
     if len(set(names)) != len(names):
@@ -68,8 +70,8 @@ def _check(text: str) -> Checked:
     parse_constraints(config.constraints, names)
     _known("data", config.data.source)
     _known("samplers", config.sampler)
-    _known("runners", config.runner)
-    _known("families", space.family)
+    if config.runner != AUTO:
+        _known("runners", config.runner)
     if config.teacher.kind == "family":
         _known("families", config.teacher.target)
     for file in (config.teacher.target if config.teacher.kind == "onnx" else None, config.teacher.weights):
@@ -79,7 +81,7 @@ def _check(text: str) -> Checked:
         raise ConfigError("the data's path must exist", config.data.path, "Correct the path.")
     for profile in profiles:
         check_host(profile)
-    return Checked(config, None, space.size(), objectives)
+    return Checked(config, None, None if space is None else space.size(), objectives)
 
 
 def _known(kind: str, name: str) -> None:

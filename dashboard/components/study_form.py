@@ -8,13 +8,16 @@ from typing import Any
 import streamlit as st
 
 from autokd import registry
+from autokd.config.study_file import AUTO, NO_TEACHER, OWN_STUDENTS
 from autokd.dashboard.commands.study_file import moved_objectives, objective_choices, profile_name
 from autokd.dashboard.commands.yaml_edit import Path, get, put, values_of
 from autokd.errors import UserError
 
 TEXT = "start text"
 """The text area's key; what it holds is the study file."""
-TEACHERS = {"family": "trained here", "onnx": "an ONNX file", "torch": "a PyTorch module"}
+WORDS = {OWN_STUDENTS: "the best students so far", NO_TEACHER: "nobody"}
+"""In place of a teacher."""
+TEACHERS = {"onnx": "an ONNX file", "torch": "a PyTorch module", "family": "trained here first"}
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip", "crop_flip", "noise")
 Convert = Callable[[Any], Any]
 
@@ -54,16 +57,20 @@ def _data(values: Mapping[str, Any]) -> None:
 
 
 def _teacher(values: Mapping[str, Any]) -> None:
-    teacher = get(values, ("teacher",), {})
-    teacher = teacher if isinstance(teacher, Mapping) else {}
+    stated = get(values, ("teacher",), OWN_STUDENTS)
     kinds = registry.names("teachers")
-    kind = next((k for k in kinds if k in teacher), "family")
+    known = [*WORDS, *(k for k in TEACHERS if k in kinds), *(k for k in kinds if k not in TEACHERS)]
+    if isinstance(stated, Mapping):
+        kind = next((k for k in known if k in stated), "family")
+    else:
+        kind = stated if stated in WORDS else OWN_STUDENTS
     key = "start teacher"
     st.session_state[key] = kind
     st.radio(
-        "Teacher", [k for k in TEACHERS if k in kinds] + [k for k in kinds if k not in TEACHERS],
-        key=key, format_func=lambda k: TEACHERS.get(k, k), horizontal=True, on_change=_other_teacher,
+        "Teacher", known, key=key, format_func=lambda k: (WORDS | TEACHERS).get(k, k), horizontal=True, on_change=_other_teacher,
     )  # fmt: skip
+    if kind in WORDS:
+        return
     if kind == "family":
         left, right = st.columns([2, 1])
         with left:
@@ -84,7 +91,7 @@ def _goals(values: Mapping[str, Any]) -> None:
         st.caption("The search space is written out in the text\\.")
     else:
         own = "A shipped space, or type the path of a YAML file."
-        _choice(values, ("space",), "Search space", registry.names("spaces"), new=True, help=own)
+        _choice(values, ("space",), "Search space", [AUTO, *registry.names("spaces")], new=True, help=own)
         about = next((r.summary for r in registry.listing("spaces") if r.name == space), "")
         if about:
             st.caption(about)
@@ -128,8 +135,8 @@ def _budget(values: Mapping[str, Any]) -> None:
         _number(values, ("budget", "cpu_s"), "CPU seconds", low=0.0)
     left, right = st.columns(2)
     with left:
-        tip = "ray; local: worker processes without Ray; inline: one after the other, for a debugger."
-        _choice(values, ("runner",), "Runner", registry.names("runners"), "ray", new=True, help=tip)
+        tip = "ray; local: worker processes without Ray; inline: one after the other, for a debugger. auto: local for minutes."
+        _choice(values, ("runner",), "Runner", [AUTO, *registry.names("runners")], AUTO, new=True, help=tip)
     with right:
         several = ["auto", *map(str, range(1, 17))]
         _choice(values, ("concurrency",), "Trials at a time", several, "auto", lambda n: int(n) if n.isdecimal() else n)
@@ -234,7 +241,7 @@ def _changed(key: str, path: Path, convert: Convert, instead: Path | None = None
 
 def _other_teacher() -> None:
     kind = st.session_state["start teacher"]
-    _write(("teacher",), {kind: "mobilenet" if kind == "family" else ""})
+    _write(("teacher",), kind if kind in WORDS else {kind: "mobilenet" if kind == "family" else ""})
 
 
 def _other_hardware() -> None:

@@ -98,9 +98,11 @@ def _taken(checked: Checked, text: str) -> bool:
     elif launch.other_file(file, text):
         why = f"Another file {plain(file.name)} is in this folder\\. It is not overwritten: give this study another name\\."
     else:
-        size = "endlessly many" if math.isinf(checked.space_size) else number(checked.space_size, "")
         goals = plain(", ".join(o.name for o in checked.objectives))
-        st.success(f"The file is valid: {plain(size)} candidates, scored by {goals}\\.", icon=":material/check:")
+        st.success(
+            f"The file is valid: {plain(_candidates(checked.space_size))}, scored by {goals}\\.",
+            icon=":material/check:",
+        )
         return False
     st.warning(why)
     other = free_name(name, names, folder)
@@ -214,6 +216,13 @@ def _flying(job: Job) -> None:
         st.button("Cancel", key="start cancel", disabled=job.cancelled, on_click=launch.cancel, args=(job,))
 
     st.fragment(look, run_every=1.0)()
+
+
+def _candidates(size: float | None) -> str:
+    """How many the space has."""
+    if size is None:
+        return "candidates of a space that fits the data"
+    return "endlessly many candidates" if math.isinf(size) else f"{number(size, '')} candidates"
 
 
 def _found(found: dict[str, Any]) -> None:

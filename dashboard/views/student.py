@@ -96,7 +96,7 @@ def headline(view: View, member: Member) -> None:
         text for name in shown if (text := against(measured[name].value, view.teacher.get(name), measured[name].metric))
     ]
     if told:
-        st.caption(plain(f"Against the teacher: {', '.join(told)}."))
+        st.caption(plain(f"Against {view.against}: {', '.join(told)}."))
     if words := origin(member):
         st.caption(plain(words))
 

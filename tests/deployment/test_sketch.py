@@ -36,9 +36,16 @@ from autokd.trial import Stage
 torch.set_num_threads(1)
 CLASSES = [f"class {i}" for i in range(10)]
 LAYERS = ("Conv", "Gemm", "MatMul")
-SPECS = example_specs()
+SPECS = example_specs() | {
+    "rgb64": InputSpec("image", (3, 64, 64), "uint8", (125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 0.0, 255.0),
+    "rgb96": InputSpec("image", (3, 96, 120), "uint8", (125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 0.0, 255.0),
+}
 SPACES = {
     "mobilenet_28": ("grey28", "rgb32", "rgb24x40"),
+    "mobilenet_8": ("grey8",),
+    "mobilenet_32": ("rgb32",),
+    "mobilenet_64": ("rgb64",),
+    "mobilenet_96_plus": ("rgb96",),
     "resnet_28": ("grey28", "rgb32", "rgb24x40"),
     "digits": ("grey8",),
     "tabular": ("table", "mixed_table"),

@@ -18,6 +18,7 @@ from torch import nn
 import autokd
 from autokd.config.load import from_dict
 from autokd.config.plan import Plan, make_plan
+from autokd.config.roots import family_roots, snap
 from autokd.config.space import load_space
 from autokd.errors import ConfigError
 from autokd.evaluation import narrow
@@ -26,7 +27,6 @@ from autokd.strategies import make_strategy
 from autokd.strategies.ladder.arms import RACE
 from autokd.strategies.ladder.forecast import SEASONED, Forecast
 from autokd.strategies.ladder.ladder import STARTERS, Ladder
-from autokd.strategies.ladder.roots import family_roots, snap
 from autokd.strategies.sampling import make_sampler
 from autokd.trial import Candidate, Cut, Measurement, Outcome, Rung, StageRecord, TrialRecord
 

@@ -67,15 +67,15 @@ def test_the_table_of_a_front(study: Study) -> None:
         Confirmed("latency_ms", 0.011, "cpu_1_thread"),
     )
     assert found.again is not None and found.again.median == found.again.most == pytest.approx(0.1)
-    assert found.teacher is not None and found.teacher[0] == "family:mlp"
-    assert [m and m.value for m in found.teacher[1]] == [0.95, None, None, None]
+    assert found.against is not None and (found.against.kind, found.against.name) == ("teacher", "family:mlp")
+    assert [m and m.value for m in found.against.cells] == [0.95, None, None, None]
     assert found.hypervolume == study.hypervolume() and found.reference == {"accuracy": 0.1, LATENCY: 1.0}
 
 
 def test_an_empty_front_of_a_study_without_a_teacher(tmp_path: Path) -> None:
     made = Study.create(make_plan(from_dict(tiny())), f"sqlite:///{tmp_path}/autokd.db")
     found = front_table(made, [])
-    assert (found.rows, found.teacher, found.hypervolume, found.again) == ((), None, None, None)
+    assert (found.rows, found.against, found.hypervolume, found.again) == ((), None, None, None)
     assert not found.confirmed and not found.descends and not found.reference
 
 

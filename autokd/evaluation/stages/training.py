@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,14 +35,16 @@ class Banks:
     Args:
         teacher: The teacher's fingerprint.
         folders: Folder of its outputs on the training views, by augmentation.
+        views: So many views are learnt from, at most; ``None``: all that it answered before the search.
     """
 
     teacher: str
     folders: Mapping[str, str]
+    views: int | None = None
 
-    def identity(self) -> str:
+    def identity(self) -> str | list[Any]:
         """Of the same data the same teacher says the same."""
-        return self.teacher
+        return self.teacher if self.views is None else [self.teacher, self.views]
 
     def bank(self, augment: str) -> TeacherBank:
         """Its outputs under an augmentation."""
@@ -98,7 +101,8 @@ class Training:
         recipe, knowledge = self.teaching.recipe, self.teaching.knowledge()
         bank = self.teacher.bank(recipe.augment) if self.teacher is not None else None
         if bank is not None:  # a longer training than was planned goes through the cached views again
-            recipe = replace(recipe, views=min(recipe.views, bank.views))
+            known = bank.views if self.teacher is None or self.teacher.views is None else self.teacher.views
+            recipe = replace(recipe, views=min(recipe.views, known))
 
         def report(point: CurvePoint) -> None:
             tools.note(

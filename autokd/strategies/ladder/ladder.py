@@ -13,13 +13,14 @@ from typing import ClassVar
 
 from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
+from autokd.config.roots import family_roots
 from autokd.config.study_file import SearchConfig
 from autokd.errors import ConfigError
 from autokd.storage.lineage import rung_text
 from autokd.strategies.ladder.arms import RACE, arms_of, root_arms
 from autokd.strategies.ladder.forecast import Forecast
 from autokd.strategies.ladder.nodes import Forest, Node, rate_of
-from autokd.strategies.ladder.roots import SEARCHED, family_roots, proposed_root
+from autokd.strategies.ladder.roots import SEARCHED, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
 STARTERS = 2
@@ -45,6 +46,7 @@ class Ladder:
 
     def __init__(self, plan: Plan, reference: Sequence[float] | None) -> None:
         self.plan = plan
+        self.beside_s = 0.0
         self.options = plan.config.search
         self.forest = Forest(plan.objectives, reference)
         self.forest.stated = self.forest.goal_name in plan.config.reference_point
@@ -143,8 +145,8 @@ class Ladder:
         self.forest.believe([found for n in likely if (found := forecast.of_running(n, done))])
 
     def _spent(self) -> float:
-        """CPU seconds of all rungs that ended."""
-        return sum(n.cpu_s for n in self.forest.nodes.values())
+        """CPU seconds of all rungs that ended, and of what was done beside them."""
+        return self.beside_s + sum(n.cpu_s for n in self.forest.nodes.values())
 
     def _seconds_left(self, mine: Sequence[Node]) -> float:
         """CPU seconds that the budget still has, if it counts them; what runs will take its own."""

@@ -12,7 +12,7 @@ from autokd.errors import ConfigError
 PATHS = [
     (("name",), "my study"), (("budget", "trials"), 7), (("budget", "wall_s"), 60), (("storage", "path"), "a: b # c"),
     (("hardware",), ["cpu_1_thread", "cpu_2_threads"]), (("objectives",), ["maximize accuracy", "minimize macs"]),
-    (("teacher",), {"onnx": "t.onnx"}), (("teacher", "training", "samples"), 500), (("reference_point", "accuracy"), 0.5),
+    (("teacher",), {"onnx": "t.onnx"}), (("training", "batch_size"), 500), (("reference_point", "accuracy"), 0.5),
     (("constraints",), ["macs <= 1 M", "params <= 9 k"]), (("space",), "C:\\spaces\\mine.yaml"), (("training", "lr"), 1e-5),
 ]  # fmt: skip
 

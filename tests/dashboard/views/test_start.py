@@ -94,12 +94,12 @@ def test_fields_write_the_text_and_leave_its_comments(open_page: Open) -> None:
     app.text_area(key="start constraints").set_value("macs <= 1 M\n\nparams <= 50 k\n").run()
     values = said(app)
     assert values["name"] == "mine"
-    assert values["budget"] == {"trials": 7, "trial_s": 600, "wall_s": 180}
+    assert values["budget"] == {"trials": 7, "trial_s": 600, "wall_s": 180, "cpu_s": 300}
     assert values["hardware"] == ["cpu_2_threads"]
     assert values["objectives"] == ["maximize accuracy", "minimize latency_ms@cpu_2_threads", "minimize size_bytes"]
     assert values["training"]["samples"] == 900 and "epochs" not in values["training"]
     assert values["constraints"] == ["macs <= 1 M", "params <= 50 k"]
-    assert "# that began training" in app.text_area(key=TEXT).value
+    assert "# CPU seconds of everything" in app.text_area(key=TEXT).value
     assert not app.exception and not app.error
 
 
@@ -120,8 +120,8 @@ def test_fields_follow_a_pasted_file(open_page: Open) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "words_"),
     [
-        ("trials: 24", "trails: 24", ("Line {line}", "unknown key", "budget.trails", "Did you mean 'trials'?")),
-        ("space: digits", "space: digitz", ("spaces must be", "Did you mean 'digits'?")),
+        ("  cpu_s: 300", "  cpus_s: 300", ("Line {line}", "unknown key", "budget.cpus_s", "Did you mean 'cpu_s'?")),
+        ("space: auto", "space: digitz", ("spaces must be", "Did you mean 'digits'?")),
         ("name: digits ", "name: [digits ", ("must be valid YAML",)),
         ("[cpu_1_thread]", "[cpu_1_thread, raspberry_pi_5]", ("raspberry_pi_5 needs", "Choose another profile")),
         ("name: digits ", "name: ../digits ", ("a study's name names a folder",)),
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_with_line_law_value_and_mend(
 def test_an_error_of_another_file_names_it(open_page: Open, folder: Path, space: str, place: str) -> None:
     (folder / "mine.yaml").write_text(space)
     app = open_page("start")
-    app.text_area(key=TEXT).set_value(study_template().replace("space: digits", "space: mine.yaml", 1)).run()
+    app.text_area(key=TEXT).set_value(study_template().replace("space: auto", "space: mine.yaml", 1)).run()
     assert len(app.error) == 1 and not app.exception
     assert place in words(app)
 

@@ -1,0 +1,168 @@
+"""`teacher: none` and `teacher: auto`: no teacher before the search, and what takes its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Ran, tiny
+
+from autokd.config.load import from_dict
+from autokd.config.plan import Plan, make_plan
+from autokd.errors import ConfigError
+from autokd.storage.ledger import record_of
+from autokd.study.study import Study
+from autokd.trial import TrialRecord
+
+BOTH: dict[str, Any] = {
+    "family": "mobilenet",
+    "parameters": {
+        "width_1": {"choice": [8, 12, 16], "stage": "build"},
+        "method": {"choice": ["kd", "none"], "stage": "distill"},
+        "alpha": {"float": [0.5, 1.0], "stage": "distill", "when": {"method": "kd"}},
+        "label_smoothing": {"choice": [0.0, 0.1], "stage": "distill", "when": {"method": "none"}},
+    },
+    "fixed": {"stem_stride": 2, "stem_width": 8, "stages": 1, "depth_1": 1, "block_1": "plain"},
+}
+
+
+TAUGHT: dict[str, Any] = {"distillation": {"method": "kd"}}
+
+
+def plan(**changes: Any) -> Plan:
+    return make_plan(from_dict(tiny(**changes)))
+
+
+def record(study: Study, number: int) -> TrialRecord:
+    found = record_of(study.ledger.trials()[number])
+    assert found is not None
+    return found
+
+
+def opened(folder: Path, name: str = "tiny") -> Study:
+    return Study.open(name, f"sqlite:///{folder / 'autokd.db'}")
+
+
+# --------------------------------------------------------------------------------------------------------- what is asked
+
+
+def test_without_a_teacher_what_needs_one_is_left_out_of_the_space() -> None:
+    found = plan(teacher="none", space=BOTH)
+    assert [p.name for p in found.space.parameters] == ["width_1", "label_smoothing"]
+    assert found.space.fixed["method"] == "none" and found.config.distillation.method == "none"
+    assert Plan.from_json(found.to_json()) == found
+
+
+def test_students_that_teach_leave_the_space_as_it_is() -> None:
+    found = plan(teacher="auto", space=BOTH)
+    assert [p.name for p in found.space.parameters] == ["width_1", "method", "alpha", "label_smoothing"]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "told"),
+    [
+        ("nobody", "none, auto or a block"),
+        ("", "none, auto or a block"),
+        ({"auto": True, "weights": "w.pt"}, "takes no other key"),
+        ({"none": True, "family": "mobilenet"}, "takes no other key"),
+    ],
+)
+def test_words_in_place_of_a_teacher_are_few_and_stand_alone(teacher: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        plan(teacher=teacher)
+
+
+@pytest.mark.parametrize("word", ["none", "auto"])
+def test_agreement_needs_somebody_to_agree_with(word: str) -> None:
+    with pytest.raises(ConfigError, match="`agreement` is with a teacher"):
+        plan(teacher=word, objectives=["maximize agreement", "minimize latency_ms@cpu_1_thread"])
+    with pytest.raises(ConfigError, match="`agreement` is with a teacher"):
+        plan(teacher=word, constraints=["agreement >= 0.9"])
+
+
+# -------------------------------------------------------------------------------------------------------- whole searches
+
+
+def test_a_study_without_a_teacher_from_search_to_receipt(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, teacher="none", budget__trials=2)
+    ran = run_cli("search", "study.yaml", cwd=tmp_path)
+    assert ran.code == 0, ran.stderr
+    assert "no teacher, they learn from labels; costs are held against the dearest root of mobilenet" in ran.stderr
+    study = opened(tmp_path)
+    facts = study.status()
+    assert facts["teacher"] is None and facts["yardstick"]["name"] == "dearest root of mobilenet, untrained"
+    latency = {m["metric"]: m["value"] for m in facts["yardstick"]["measurements"]}["latency_ms"]
+    assert study.reference_point is not None and study.reference_point[1] == latency > 0
+    assert not any("taught_by" in record(study, n).notes for n in range(2))
+    shown = run_cli("front", "tiny", cwd=tmp_path)
+    assert "dearest root of mobilenet, untrained" in shown.stdout and "teacher" not in shown.stdout
+    assert run_cli("confirm", "tiny", cwd=tmp_path).code == 0
+    assert run_cli("export", "tiny", "-o", "student.onnx", cwd=tmp_path).code == 0
+    receipt = json.loads((tmp_path / "student.receipt.json").read_text())
+    assert receipt["teacher_sha256"] is None and receipt["search"]["config"]["teacher"]["none"]
+    assert run_cli("verify", "student.onnx", "--study", "tiny", cwd=tmp_path).code == 0
+    more = run_cli("finish", "tiny", "--trial", str(study.front()[0].number), "--samples", "256", cwd=tmp_path)
+    assert more.code == 0, more.stderr
+
+
+def test_the_best_student_teaches_the_next(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, teacher="auto", search={"strategy": "ladder"}, budget__trials=5, **TAUGHT)
+    ran = run_cli("search", "study.yaml", cwd=tmp_path)
+    assert ran.code == 0, ran.stderr
+    study = opened(tmp_path)
+    records = [record(study, n) for n in range(5)]
+    taught = [r for r in records if "taught_by" in r.notes]
+    assert records[0].notes.get("taught_by") is None, "the first has nobody to learn from"
+    assert taught, [r.rung for r in records]
+    for found in taught:
+        assert any(s.stage == "teach" for s in found.stages), "what the answers cost is charged"
+        assert found.notes["taught_by"] < len(records)
+    assert list((tmp_path / ".autokd" / "banks").glob("*/logits/view-*.npy"))
+    # the same study again in another folder: the same students
+    other = tmp_path / "again"
+    other.mkdir()
+    study_in(other, teacher="auto", search={"strategy": "ladder"}, budget__trials=2, **TAUGHT)
+    assert run_cli("search", "study.yaml", cwd=other).code == 0
+    assert record(opened(other), 0).artifact_sha256 == records[0].artifact_sha256
+
+
+def test_independent_trials_are_taught_after_a_fifth_of_the_budget(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, teacher="auto", space=BOTH, budget__trials=6)
+    assert run_cli("search", "study.yaml", cwd=tmp_path).code == 0
+    study = opened(tmp_path)
+    records = [record(study, n) for n in range(6)]
+    records = [r for r in records if r.began_training]
+    early = records[:1]
+    assert all(r.params["method"] == "none" for r in early), "what nobody taught learnt from the labels, and says so"
+    tutors = {r.notes["taught_by"] for r in records if "taught_by" in r.notes}
+    assert len(tutors) <= 1, "one teaches all that follow"
+    for found in records:
+        assert (found.params["method"] == "kd") == ("taught_by" in found.notes)
+
+
+# ------------------------------------------------------------------------------------------------------ what it all cost
+
+
+def test_every_cpu_second_is_charged(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, budget={"cpu_s": 12, "trials": None}, runner="local")
+    ran = run_cli("search", "study.yaml", cwd=tmp_path, own_process=True)
+    assert ran.code == 0 and "the budget of 12 CPU seconds is spent" in ran.stdout + ran.stderr
+    facts = opened(tmp_path).status()
+    assert facts["spent_cpu_s"] >= 12.0, "imports, teacher and the start of workers count"
+    assert facts["cpu_s"] < facts["spent_cpu_s"]
+    before = facts["spent_cpu_s"]
+    assert run_cli("resume", "tiny", "--set", "budget.cpu_s=+6", cwd=tmp_path, own_process=True).code == 0
+    assert opened(tmp_path).status()["spent_cpu_s"] >= before + 5.0, "what a resume costs is added"
+    told = run_cli("status", "tiny", cwd=tmp_path)
+    assert "CPU s in all" in told.stdout
