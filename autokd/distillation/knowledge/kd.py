@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from autokd.distillation.arguments import fraction, number, smoothing
 from autokd.distillation.knowledge.knowledge import Knowledge
+from autokd.distillation.knowledge.weighted import cross_entropy
 from autokd.distillation.taps import Batch, Taps
 
 
@@ -30,6 +31,8 @@ class KD(Knowledge):
         ConfigError: A number outside its range.
     """
 
+    weighted = True
+
     def __init__(self, alpha: float = 0.9, temperature: float = 4.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.alpha = fraction("alpha", alpha)
@@ -39,7 +42,7 @@ class KD(Knowledge):
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> Tensor:
         """Scalar loss of logits ``(B, classes)`` and targets ``(B,) int64``; gradient flows to the student only."""
         logits, wanted = student["logits"], teacher["logits"].detach()
-        hard = F.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
+        hard = cross_entropy(logits, batch, self.label_smoothing)
         soft = F.kl_div(
             F.log_softmax(logits / self.temperature, dim=1),
             F.log_softmax(wanted / self.temperature, dim=1),
