@@ -36,7 +36,7 @@ class Lesson:
         to_input: Turns the raw batch into what the model reads, if that is not the raw batch.
         twin: Makes an untrained net like the student from a seed, for a scheme with peers.
         ask: The teacher itself, for a scheme that is live.
-        weights: ``(views.size,) float32``, how much each training sample counts against the labels; ``None``: all the same.
+        weights: ``(views.size,) float32``, how often each training sample counts in the loss; ``None``: once each.
     """
 
     views: Views

@@ -32,8 +32,8 @@ class Batch:
         targets: ``(B,) int64``.
         index: Positions in the train split, ``(B,) int64``.
         teacher: What the teacher said of these very inputs, by tap; empty without a teacher.
-        weights: How much each sample counts against the labels, ``(B,) float32``, 1 on average over the train split; ``None``:
-            all the same.
+        weights: How often each sample counts in the loss, ``(B,) float32``, once on average over the train split; ``None``: once
+            each.
     """
 
     inputs: Tensor
