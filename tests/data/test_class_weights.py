@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from support import tiny
 
+from autokd.config.load import from_dict
+from autokd.config.plan import Plan, make_plan
 from autokd.data.class_weights import MOST, check_classes, class_weights, key_of, sample_weights
 from autokd.errors import ConfigError
 
@@ -50,3 +55,30 @@ def test_an_unknown_class_is_refused_with_the_nearest_name() -> None:
 def test_keys_do_not_depend_on_how_it_was_written() -> None:
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2.0, "a": 1.0}) != key_of({"a": 1.0, "b": 3.0})
     assert key_of("auto") != key_of({"auto": 1.0})
+
+
+# ------------------------------------------------------------------------------------------- what a study file says
+
+
+def weights_of(**training: object) -> object:
+    return from_dict(tiny(training=training)).training.class_weights
+
+
+def test_what_a_study_file_may_say() -> None:
+    assert weights_of() is None and weights_of(class_weights="none") is None
+    assert weights_of(class_weights="auto") == "auto"
+    assert weights_of(class_weights={3: 2, "dog": 0.5}) == {"3": 2.0, "dog": 0.5}, "YAML takes a digit for a number"
+    told = from_dict(tiny(), ["training.class_weights={7: 4}"])
+    assert told.training.class_weights == {"7": 4.0}
+
+
+def test_none_is_the_study_of_before() -> None:
+    plan = make_plan(from_dict(tiny()))
+    old = json.loads(plan.to_json())
+    for training in (old["config"]["training"], old["config"]["teacher"]["training"]):
+        assert training.pop("class_weights") is None  # ledgers of before have no such key
+    assert Plan.from_json(json.dumps(old)).fingerprint() == plan.fingerprint()
+    stated = make_plan(from_dict(tiny(training__class_weights="none")))
+    assert stated.fingerprint() == plan.fingerprint()
+    assert "class_weights" not in plan.config.teacher.options()["training"], "a loaded teacher's folder keeps its name"
+    assert make_plan(from_dict(tiny(training__class_weights="auto"))).fingerprint() != plan.fingerprint()
