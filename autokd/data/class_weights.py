@@ -40,8 +40,9 @@ def class_weights(stated: Stated, targets: np.ndarray, classes: Sequence[str]) -
 
     ``auto`` is ``w_c = (n_max / n_c) ** 0.5``, at most 10, where ``n_c`` is the number of training samples of class ``c``: the
     square root of the inverse frequency (Dhruv Mahajan, Ross Girshick et al.: "Exploring the Limits of Weakly Supervised
-    Pretraining", ECCV 2018, https://arxiv.org/abs/1805.00932, resample by it). The whole inverse frequency makes a few rare
-    samples rule a batch.
+    Pretraining", ECCV 2018, https://arxiv.org/abs/1805.00932, resample by it). The whole inverse frequency, and weights by the
+    effective number of samples (Yin Cui et al.: "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019,
+    https://arxiv.org/abs/1901.05555), cost a small net that learns slowly more than they gave (``docs/benchmarks.md``).
 
     Args:
         stated: ``"auto"``, or weights by class name; other classes have weight 1.
