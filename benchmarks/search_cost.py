@@ -42,6 +42,7 @@ from autokd.hardware.profile import load_profile
 from autokd.hardware.turnstile import Quiet
 from autokd.storage.attributes import CONFIRMED_KEY, WALL_KEY
 from autokd.storage.ledger import record_of
+from autokd.storage.results import keep_confirmed
 from autokd.storage.summaries import overview
 from autokd.study.search import search_plan
 from autokd.study.study import Study
@@ -247,9 +248,8 @@ def confirm_fronts(study: Study, budget: float) -> None:
     numbers = {s.number for at in (EARLY, MIDDLE, budget) if at <= budget for s in run.front(at)}
     waiting = [m for m in study.members() if m.number in numbers and str(m.number) not in known]
     if waiting:
-        for member, values in confirm(study.plan, study.home, waiting, Bar().tell):
-            known[str(member.number)] = values
-            study.ledger.set_attr(CONFIRMED_KEY, known)
+        for member, values, by_class in confirm(study.plan, study.home, waiting, Bar().tell):
+            keep_confirmed(study.ledger, member.number, values, by_class)
 
 
 def chosen_methods(names: str, ablate: bool) -> dict[str, Mapping[str, Any] | None]:

@@ -36,6 +36,8 @@ Overrides = Annotated[
 ]
 Profile = Annotated[str | None, typer.Option(help="Judge latency on this hardware profile.")]
 
+Classes = Annotated[bool, typer.Option("--by-class", help="Also print every class's recall (--json always has it).")]
+
 
 def say(text: str) -> None:
     """A line for people, on standard error."""

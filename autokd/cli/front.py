@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.cli.app import give
+from autokd.cli.recalls import recalls, worst_class
 from autokd.cli.tables import measurement, out
 from autokd.formatting import number, summary
 from autokd.storage.lineage import cut_words
@@ -18,9 +19,21 @@ from autokd.study.opened import OpenStudy
 from autokd.trial import Measurement
 
 
-def give_front(study: OpenStudy, found: Sequence[Member], as_json: bool = False, profile: str | None = None) -> None:
-    """A study's front on a profile, as its table or as JSON."""
-    give(status.front(study, found, profile)) if as_json else front(front_table(study, found, profile))
+def give_front(
+    study: OpenStudy,
+    found: Sequence[Member],
+    as_json: bool = False,
+    profile: str | None = None,
+    by_class: bool = False,
+) -> None:
+    """A study's front on a profile, as its table or as JSON; ``by_class``: also the recall of every class."""
+    if as_json:
+        give(status.front(study, found, profile))
+        return
+    table = front_table(study, found, profile)
+    front(table)
+    if by_class:
+        recalls(table)
 
 
 def front(found: FrontTable) -> None:
@@ -40,14 +53,19 @@ def _table(found: FrontTable) -> Table:
         table.add_column("accuracy\non test", justify="right")
         if found.latency:
             table.add_column("latency\nagain", justify="right")
+    if found.unbalanced:
+        table.add_column("worst class\n(recall)")
+        if found.confirmed:
+            table.add_column("worst class\non test")
     if found.descends:
         table.add_column("lineage")
     table.add_column("student", overflow="fold")
     for row in found.rows:
         told = "; ".join(filter(None, (summary(row.params), cut_words(row.left))))
         confirmed = _confirmed(row, found.latency) if found.confirmed else []
+        worst = _worst(row, found) if found.unbalanced else []
         origin = [row.origin] if found.descends else []
-        table.add_row(str(row.number), *_cells(row.cells), *confirmed, *origin, Text(told))
+        table.add_row(str(row.number), *_cells(row.cells), *confirmed, *worst, *origin, Text(told))
     if found.against:
         cells = found.against.cells
         blank = [""] * (len(table.columns) - len(cells) - 2)
@@ -77,6 +95,12 @@ def _confirmed(row: Row, latency: Column | None) -> list[str]:
     return cells
 
 
+def _worst(row: Row, found: FrontTable) -> list[Text]:
+    """Name and recall of the class that it finds least of, by split."""
+    splits = (row.by_class, row.on_test) if found.confirmed else (row.by_class,)
+    return [Text(worst_class(counts, found.classes)) for counts in splits]
+
+
 def _lines(found: FrontTable) -> Iterator[str]:
     """What stands below the table."""
     if found.shared:
@@ -91,6 +115,8 @@ def _lines(found: FrontTable) -> Iterator[str]:
         yield f"Quality on the validation split. {volume}"
     if found.again:
         yield again_words(found.again)
+    if found.unbalanced:
+        yield "The classes are not equally frequent: --by-class shows the recall of each."
     if found.rows and not found.confirmed:
         yield f"`autokd confirm {found.study}` reads the test split."
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.app import AsJson, Profile, Storage, StudyName, app, give, say, watching
+from autokd.cli.app import AsJson, Classes, Profile, Storage, StudyName, app, give, say, watching
 
 
 @app.command()
@@ -21,13 +21,19 @@ def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
 
 
 @app.command()
-def front(study: StudyName, profile: Profile = None, storage: Storage = None, as_json: AsJson = False) -> None:
+def front(
+    study: StudyName,
+    profile: Profile = None,
+    by_class: Classes = False,
+    storage: Storage = None,
+    as_json: AsJson = False,
+) -> None:
     """The students that no other student beats on every objective."""
     from autokd.cli.front import give_front
     from autokd.study.study import Study
 
     opened = Study.open(study, storage)
-    give_front(opened, opened.front(profile), as_json, profile)
+    give_front(opened, opened.front(profile), as_json, profile, by_class)
 
 
 @app.command()
@@ -39,14 +45,15 @@ def show(
 ) -> None:
     """Everything about one trial."""
     from autokd.cli import tables
+    from autokd.cli.recalls import trial_recalls
     from autokd.study.study import Study
 
     facts = Study.open(study, storage).trial(number)
-    give(facts) if as_json else tables.trial(facts)
+    give(facts) if as_json else tables.trial(facts, trial_recalls(facts))
 
 
 @app.command()
-def confirm(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> None:
+def confirm(study: StudyName, by_class: Classes = False, storage: Storage = None, as_json: AsJson = False) -> None:
     """Read the test split, once, for the students of the front."""
     from autokd.cli.front import give_front
     from autokd.study.study import Study
@@ -54,7 +61,7 @@ def confirm(study: StudyName, storage: Storage = None, as_json: AsJson = False) 
     opened = Study.open(study, storage)
     with watching() as bar:
         found = opened.confirm(bar.tell)
-    give_front(opened, found, as_json)
+    give_front(opened, found, as_json, by_class=by_class)
 
 
 @app.command()
@@ -66,6 +73,12 @@ def export(
     trial: Annotated[int | None, typer.Option(help="This trial's student.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="The most accurate student at most this slow.")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="The fastest student at least this accurate.")] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Of two classes the one that the receipt's decision thresholds find.", show_default="the rarer one"
+        ),
+    ] = None,
     profile: Profile = None,
     storage: Storage = None,
     as_json: AsJson = False,
@@ -77,7 +90,7 @@ def export(
 
     opened = Study.open(study, storage)
     chosen = opened.best(max_latency_ms, min_accuracy, profile, trial)
-    path = chosen.export(output)
+    path = chosen.export(output, positive)
     if chosen.member.record.notes.get("trained_on") is None:
         say(f"Not trained on: autokd finish {study} --trial {chosen.number} --samples N may add accuracy.")
     if as_json:

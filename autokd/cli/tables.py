@@ -80,12 +80,15 @@ def ladder_words(worth: Mapping[str, Any]) -> str:
     return f"{rungs}, {worth['gain']:+.3f} hypervolume in {worth['cpu_s']:.0f} CPU s ({rate})"
 
 
-def trial(facts: Mapping[str, Any]) -> None:
+def trial(facts: Mapping[str, Any], recalls: Sequence[tuple[str, str]] = ()) -> None:
+    """All about a trial; ``recalls``: name and recall of each class, the worst first."""
     rows([("trial", str(facts["number"])), ("outcome", str(facts["outcome"])), *_reasons(facts)])
     rows([(k, str(v)) for k, v in facts["params"].items()], "parameters")
     rows([(_name(m), _told_value(m)) for m in facts["measurements"]], "measurements")
     if facts.get("confirmed"):
         rows([(k, f"{v:.4f}") for k, v in facts["confirmed"].items()], "on the test split")
+    if recalls:
+        rows(recalls, "recall by class")
     stages = [
         (s["stage"], "from the store" if s["cached"] else f"{s['duration_s']:.2f} s, {s['cpu_s']:.2f} CPU s")
         for s in facts["stages"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -14,6 +14,9 @@ from autokd.config.space import Parameter, SearchSpace, holds
 from autokd.config.study_file import AUTO, StudyConfig, TrainingConfig
 from autokd.errors import ConfigError
 from autokd.trial import ParamValue, Stage
+
+if TYPE_CHECKING:
+    from autokd.distillation.knowledge import Knowledge
 
 RECIPE_KEYS = (
     "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
@@ -151,9 +154,13 @@ def asked_methods(
 
 
 def _check_methods(config: StudyConfig, known: Sequence[Reading]) -> None:
-    """Every method that may be asked for must take the arguments that candidates with it would give."""
+    """Every method that may be asked for must take the arguments that candidates with it would give, and heed class weights."""
+    from autokd.distillation.lesson import check_weighted
+
     for name, arguments, where in asked_methods(config, known):
-        _try(name, arguments, where)
+        knowledge = _try(name, arguments, where)
+        if config.training.class_weights is not None:
+            check_weighted(knowledge, name)
 
 
 def _check_scheme(name: str) -> None:
@@ -169,12 +176,12 @@ def _goes_with(reading: Reading, method: str) -> bool:
     return "method" not in when or holds(method, when["method"])
 
 
-def _try(name: str, arguments: dict[str, object], where: str) -> None:
+def _try(name: str, arguments: dict[str, object], where: str) -> Knowledge:
     from autokd.distillation.knowledge.classic import as_knowledge
 
     factory = registry.load("methods", name)
     try:
-        as_knowledge(factory(**arguments), name)
+        return as_knowledge(factory(**arguments), name)
     except TypeError as error:
         mend = f"A parameter for one method only needs e.g. when: {{method: {name}}}." if where == "space" else None
         raise ConfigError(f"`{where}` must give the method {name!r} arguments it takes", str(error), mend) from None

@@ -48,6 +48,7 @@ METRICS: dict[str, Metric] = {
     for m in (
         _quality("accuracy", "ratio", "maximize", "share of samples whose best-scored class is right"),
         _quality("balanced_accuracy", "ratio", "maximize", "recall averaged over classes"),
+        _quality("recall_min", "ratio", "maximize", "recall of the worst class"),
         _quality("f1_macro", "ratio", "maximize", "F1 averaged over classes"),
         _quality("auroc", "ratio", "maximize", "area under the ROC curve; one class against the rest, averaged"),
         _quality("log_loss", "nats", "minimize", "cross-entropy of the predicted probabilities"),

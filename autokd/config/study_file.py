@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 from autokd import registry
+from autokd.config.class_weights import stated_weights
 from autokd.config.until import Until
 from autokd.errors import nearest
 
@@ -56,6 +57,9 @@ class TrainingConfig(_Block):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the device computes in it (AVX512-BF16, AMX, recent GPUs)"
     )
+    class_weights: Literal["auto"] | dict[str, float] | None = Field(
+        None, description="none; auto: rare classes count more in the loss; or {class: weight}, others 1; not searched"
+    )
     tune_samples: int | None = Field(None, ge=0, description="samples after pruning (default: 30 % of samples)")
     tune_lr: float | None = Field(None, gt=0, description="peak rate after pruning (default: half of lr)")
 
@@ -65,6 +69,11 @@ class TrainingConfig(_Block):
         if isinstance(value, int | float) and value <= 0:
             raise ValueError("Input should be greater than 0, or auto")
         return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights(cls, given: Any) -> Any:
+        return stated_weights(given)
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:

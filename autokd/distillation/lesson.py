@@ -36,6 +36,7 @@ class Lesson:
         to_input: Turns the raw batch into what the model reads, if that is not the raw batch.
         twin: Makes an untrained net like the student from a seed, for a scheme with peers.
         ask: The teacher itself, for a scheme that is live.
+        weights: ``(views.size,) float32``, how often each training sample counts in the loss; ``None``: once each.
     """
 
     views: Views
@@ -50,6 +51,7 @@ class Lesson:
     to_input: Callable[[torch.Tensor], torch.Tensor] | None = None
     twin: Callable[[int], nn.Module] | None = None
     ask: Ask | None = None
+    weights: np.ndarray | None = None
 
     @property
     def cached(self) -> TeacherOutputs | None:
@@ -67,6 +69,11 @@ class Lesson:
         if len(self.targets) != self.views.size:
             law = "targets and views must be aligned"
             raise ValueError(f"{law}, but got {len(self.targets)} targets and {self.views.size} positions")
+        if self.weights is not None:
+            if len(self.weights) != self.views.size:
+                law = "weights and views must be aligned"
+                raise ValueError(f"{law}, but got {len(self.weights)} weights and {self.views.size} positions")
+            check_weighted(self.knowledge, type(self.knowledge).__name__)
         name, scheme = type(self.knowledge).__name__, type(self.scheme).__name__
         if self.scheme.live and self.ask is None:
             raise ConfigError(
@@ -79,6 +86,18 @@ class Lesson:
         if missing := sorted(self.knowledge.teacher - self.teacher.names):
             have = "The teacher has " + ", ".join(sorted(self.teacher.names)) + "."
             raise ConfigError(f"{name} must be given the teacher's taps that it needs", ", ".join(missing), have)
+
+
+def check_weighted(knowledge: Knowledge, name: str) -> None:
+    """Refuse a knowledge that would leave class weights unheeded.
+
+    Raises:
+        ConfigError: It does not say that it heeds them.
+    """
+    if not knowledge.weighted:
+        law = "`training.class_weights` needs a method that heeds `batch.weights`"
+        mend = "Set `weighted = True` in its class once it does, or use `class_weights: none`."
+        raise ConfigError(law, f"{name!r}, which does not say so", mend)
 
 
 @dataclass(frozen=True)

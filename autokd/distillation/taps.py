@@ -32,12 +32,15 @@ class Batch:
         targets: ``(B,) int64``.
         index: Positions in the train split, ``(B,) int64``.
         teacher: What the teacher said of these very inputs, by tap; empty without a teacher.
+        weights: How often each sample counts in the loss, ``(B,) float32``, once on average over the train split; ``None``: once
+            each.
     """
 
     inputs: Tensor
     targets: Tensor
     index: Tensor
     teacher: Taps = field(default_factory=dict)
+    weights: Tensor | None = None
 
 
 @contextmanager

@@ -112,6 +112,7 @@ class _Training:
         self.marks = checks.marks(self.steps, self.per_epoch)
         self.held_out = checks.subset(*lesson.validation, samples=recipe.samples, seed=lesson.seed)
         self.labels = torch.from_numpy(np.ascontiguousarray(lesson.targets, dtype=np.int64))
+        self.weights = None if lesson.weights is None else _plain(np.asarray(lesson.weights, dtype=np.float32))
         self.before = round(lesson.seen / self.batch)
         self.key = _key(lesson, learners, self.before)
         self.now = _Progress(torch.zeros((), dtype=torch.float64, device=session.device))
@@ -161,7 +162,9 @@ class _Training:
             said = lesson.cached.taps(at, view, lesson.knowledge.teacher)
             given = {name: _plain(value).to(device, non_blocking=True) for name, value in said.items()}
         inputs = self.tensor(lesson.views.batch(at, view))
-        batch = Batch(inputs, self.labels[index].to(device, non_blocking=True), index, given)
+        labels = self.labels[index].to(device, non_blocking=True)
+        weights = None if self.weights is None else self.weights[index].to(device, non_blocking=True)
+        batch = Batch(inputs, labels, index, given, weights)
         for name, loss in lesson.scheme.step(
             self.learners.tapped, self.learners.knowledge, batch, lesson.ask or _nobody(lesson)
         ):
@@ -222,6 +225,7 @@ def _nobody(lesson: Lesson) -> Ask:
 def _key(lesson: Lesson, learners: Learners, before: int) -> str:
     """What a checkpoint must have been made with to be gone on from."""
     views = lesson.views
+    weights = () if lesson.weights is None else (hashlib.sha256(lesson.weights.tobytes()).hexdigest(),)
     what = (
         [(n, k, tuple(v.shape)) for n, net in learners.modules.items() for k, v in net.state_dict().items()],
         views.fingerprint,
@@ -231,6 +235,7 @@ def _key(lesson: Lesson, learners: Learners, before: int) -> str:
         [(type(x).__name__, x.revision) for x in (lesson.knowledge, lesson.scheme)],
         lesson.seed,
         before,
+        *weights,
     )
     return hashlib.sha256(repr(what).encode()).hexdigest()
 

@@ -13,13 +13,15 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.stages.measure import qualities
 from autokd.evaluation.teacher import obtain_teacher
 from autokd.files import digest, save_array
+from autokd.storage.by_class import ByClass
 from autokd.storage.results import Member, checked_file
 
 
 def confirm(
     plan: Plan, home: Path, waiting: Sequence[Member], tell: Callable[[str, float | None], None]
-) -> Iterator[tuple[Member, dict[str, float]]]:
-    """Quality of each member's file on the test split, with standard errors as ``<metric>_se``, and its latency again.
+) -> Iterator[tuple[Member, dict[str, float], ByClass]]:
+    """Quality of each member's file on the test split, with standard errors as ``<metric>_se``, its latency again, and
+    how many samples of each class it had right.
 
     Raises:
         StudyError: A file is gone or was changed since it was measured.
@@ -28,7 +30,7 @@ def confirm(
     try:
         index = parts.dataset.splits.test
         inputs, targets = np.asarray(parts.dataset.inputs[index]), np.asarray(parts.dataset.targets[index])
-        metrics = parts.wanted
+        metrics = list(dict.fromkeys([*parts.wanted, "recall_min"]))
         teacher = _teacher_test(parts, home, inputs, tell) if "agreement" in metrics else None
         for place, member in enumerate(waiting):
             tell("confirm on the test split", place / len(waiting))
@@ -40,7 +42,7 @@ def confirm(
                 found[f"{m.metric}_se"] = float(m.spread or 0.0)
             for profile in parts.plan.profiles:  # once more, one after the other: what the hours between trials did
                 found[f"latency_ms@{profile.name}"] = parts.meter.measure(checked_file(member), profile.name).p50_ms
-            yield member, found
+            yield member, found, ByClass.count(scores, targets)
     finally:
         parts.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
-from autokd.evaluation.recipe import Teaching, make_teaching
+from autokd.evaluation.recipe import make_teaching
 from autokd.evaluation.rungs import shaped_as, train_on
 from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored
@@ -40,7 +40,8 @@ def finish(member: Member, samples: int, parts: Parts, trial: TrialDir, tutor: T
     blueprint = shaped_as(before, parts.blueprint(space.of_stage(Stage.BUILD, member.params)))
     if not teaching.asks_teacher:  # a student found without the teacher is taught now
         own = config.distillation
-        teaching = Teaching(replace(recipe, label_smoothing=0.0), own.method, dict(own.options), own.scheme)
+        recipe = replace(recipe, label_smoothing=0.0)
+        teaching = replace(teaching, recipe=recipe, method=own.method, options=dict(own.options), scheme=own.scheme)
     stored = train_on(run, before, blueprint, teaching)
     run.began_training = True
     run.notes["trained_on"] = samples

@@ -9,6 +9,7 @@ import numpy as np
 
 from autokd import registry
 from autokd.errors import StageFailure
+from autokd.storage.by_class import cautious
 
 REVISION = 1
 """Part of the key of every measurement: raised when a metric gives another value of the same scores."""
@@ -84,6 +85,20 @@ def _balanced_accuracy(scores: np.ndarray, targets: np.ndarray) -> Scored:
     recall = table.diagonal()[seen] / support[seen]
     variance = (recall * (1 - recall) / support[seen]).sum()
     return float(recall.mean()), float(math.sqrt(variance) / seen.sum())
+
+
+def _recall_min(scores: np.ndarray, targets: np.ndarray) -> Scored:
+    """Recall of the class that has the least, among those that occur among the targets.
+
+    The standard error is that of the least one over redrawn samples, not of one class that is fixed beforehand: which class is
+    the worst is chance, too. Shares of few samples are redrawn as :func:`autokd.storage.by_class.cautious` says.
+    """
+    table = confusion(scores, targets, scores.shape[1])
+    support = table.sum(axis=1)
+    seen = support > 0
+    right, support = table.diagonal()[seen], support[seen]
+    draws = np.random.default_rng(_SEED).binomial(support, cautious(right, support), size=(RESAMPLES, len(support)))
+    return float((right / support).min()), float((draws / support).min(axis=1).std(ddof=1))
 
 
 def _f1_macro(scores: np.ndarray, targets: np.ndarray) -> Scored:
@@ -194,6 +209,7 @@ def _failure(detail: str) -> StageFailure:
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Scored]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
+    "recall_min": _recall_min,
     "f1_macro": _f1_macro,
     "auroc": _auroc,
     "log_loss": _log_loss,

@@ -124,6 +124,11 @@ class Parts:
         return np.asarray(self.dataset.inputs[index]), np.asarray(self.dataset.targets[index])
 
     @cached_property
+    def validation_targets(self) -> np.ndarray:
+        """``(N,)`` class indices of the validation split."""
+        return np.asarray(self.dataset.targets[self.dataset.splits.validation])
+
+    @cached_property
     def calibration(self) -> np.ndarray:
         return np.asarray(self.dataset.inputs[self.dataset.splits.calibration])
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from autokd import registry
 from autokd.config.checks import RECIPE_KEYS
+from autokd.config.plan import Plan
 from autokd.config.study_file import DistillationConfig, TrainingConfig
 from autokd.config.untaught import LABELS as LABELS
+from autokd.data import class_weights
 from autokd.distillation.knowledge import Knowledge
 from autokd.distillation.knowledge.classic import as_knowledge
 from autokd.distillation.schemes.scheme import Scheme, as_scheme
 from autokd.errors import ConfigError
-from autokd.protocols import Recipe
+from autokd.protocols import Dataset, Recipe
 from autokd.trial import ParamValue
 
 
@@ -61,20 +63,23 @@ def scheme_of(distillation: DistillationConfig, params: Mapping[str, ParamValue]
 
 @dataclass(frozen=True)
 class Teaching:
-    """How one training goes: the recipe, the method by name with its keyword arguments, and the scheme by name."""
+    """How one training goes: the recipe, the method by name with its keyword arguments, the scheme by name, class weights."""
 
     recipe: Recipe
     method: str
     options: Mapping[str, Any]
     scheme: str = "offline"
+    class_weights: class_weights.Stated | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Method and scheme by their content."""
+        """Method and scheme by their content; class weights only where there are some: keys without them are those of before."""
+        weights = self.class_weights
         return {
             "recipe": asdict(self.recipe),
             "method": registry.identity("methods", self.method),
             "options": dict(self.options),
             "scheme": registry.identity("schemes", self.scheme),
+            **({} if weights is None else {"class_weights": class_weights.key_of(weights)}),
         }
 
     def knowledge(self) -> Knowledge:
@@ -93,7 +98,7 @@ class Teaching:
 
     def by_labels(self) -> Teaching:
         """The same without a teacher: what is only for learning from one is left out."""
-        return Teaching(self.recipe, LABELS, {})
+        return replace(self, method=LABELS, options={}, scheme="offline")
 
     def scheme_made(self) -> Scheme:
         """The scheme."""
@@ -105,8 +110,23 @@ def make_teaching(
 ) -> Teaching:
     """The training of a candidate; arguments as those of :func:`make_recipe` and :func:`method_of`."""
     return Teaching(
-        make_recipe(training, params, size), *method_of(distillation, params), scheme_of(distillation, params)
+        make_recipe(training, params, size),
+        *method_of(distillation, params),
+        scheme_of(distillation, params),
+        training.class_weights,
     )
+
+
+def check_class_weights(plan: Plan, dataset: Dataset) -> None:
+    """Refuse weights of classes that the data do not have, before anything is spent.
+
+    Raises:
+        ConfigError: An unknown class.
+    """
+    class_weights.check_classes(plan.config.training.class_weights, dataset.classes)
+    if plan.config.teacher.kind == "family":
+        stated = plan.config.teacher.training.class_weights
+        class_weights.check_classes(stated, dataset.classes, "teacher.training.class_weights")
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Knowledge:

@@ -18,12 +18,15 @@ from autokd.evaluation.stages.remeasure import KnownFile, Remeasure
 from autokd.evaluation.steps import Evaluation
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import link, new_folder, write_atomic
+from autokd.storage.by_class import BY_CLASS
 from autokd.storage.results import Member, checked_file
 from autokd.storage.stage_store import RESULT, StageStore
 from autokd.trial import RETIMED, TRAINING, Candidate, Outcome, Stage, StageRecord, TrialRecord
 
 EVIDENCE = ("blocks.json", "curve.json", "tuning_curve.json")
 """What a trial's folder tells of its student, whoever trained it."""
+KEPT = ("verify", "quantization_plan", "trained_on", BY_CLASS)
+"""Notes of a record that hold on every device, while the file is the same."""
 UNTIMED = (*TRAINING, Stage.EXPORT)
 """Stages whose results hold on every device."""
 TIMED = (Stage.QUANTIZE, Stage.VERIFY)
@@ -69,7 +72,7 @@ def retime(source: Source, parts: Parts, trial: TrialDir, requantize: bool = Tru
     record = source.member.record
     run = Evaluation(parts, Candidate(source.member.params), trial)
     origin = {"study": source.study, "trial": source.member.number, "sha256": record.artifact_sha256}
-    run.notes |= {k: v for k, v in record.notes.items() if k in ("verify", "quantization_plan", "trained_on")}
+    run.notes |= {k: v for k, v in record.notes.items() if k in KEPT}
     run.notes[RETIMED] = origin
     for name in EVIDENCE:
         if (source.folder / name).exists():

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
@@ -30,6 +32,7 @@ from autokd.evaluation.stages.verify import SOME, Verify
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.evaluation.tutor import ask
 from autokd.files import link, read_json, write_atomic, write_json
+from autokd.storage.by_class import BY_CLASS, ByClass
 from autokd.students.blueprint import Blueprint
 from autokd.trial import (
     TAUGHT_BY,
@@ -209,6 +212,8 @@ class Evaluation:
         self.notes["verify"] = asdict(checked.value.agreement)
         wanted = tuple(Quality(name) for name in parts.wanted)
         self._learn(self.do(Measure(parts.dataset, package, parts.plan.profiles, wanted, parts.answers), checked))
+        scores = np.load(checked.folder / "scores.npy", allow_pickle=False)
+        self.notes[BY_CLASS] = ByClass.count(scores, parts.validation_targets).to_notes()
         self._keep(package, checked)
 
     def record(self, outcome: Outcome, **facts: Any) -> TrialRecord:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from autokd import registry
 from autokd.config.plan import Plan
 from autokd.data.augment import SeededViews
+from autokd.data.class_weights import key_of, sample_weights
 from autokd.distillation.lesson import Lesson, Session
 from autokd.distillation.trainer import fit
 from autokd.errors import StageFailure, TeacherError, UserError
@@ -109,7 +110,9 @@ def _train(
     seed = plan.config.seed
     recipe = make_recipe(config.training, {}, len(dataset.splits.train))
     known = family_key(family, dataset.spec, len(dataset.classes))
-    key = digest([VERSION, known, config.params, asdict(recipe), dataset.fingerprint, seed])
+    weights = config.training.class_weights
+    weighed = [] if weights is None else [key_of(weights)]
+    key = digest([VERSION, known, config.params, asdict(recipe), dataset.fingerprint, seed, *weighed])
     folder = root / key[:32]
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -128,13 +131,15 @@ def _train(
 
         tell("teacher training", 0.0)
         try:
+            targets = np.asarray(dataset.targets[dataset.splits.train])
             lesson = Lesson(
                 SeededViews(dataset, recipe.augment, seed, recipe.views),
-                np.asarray(dataset.targets[dataset.splits.train]),
+                targets,
                 (np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])),
                 recipe,
                 make_method("none", options),
                 seed,
+                weights=sample_weights(weights, targets, dataset.classes),
             )
             result = fit(model, lesson, Session(pace, device, work / "checkpoint", report=report))
         except StageFailure as error:

@@ -15,6 +15,7 @@ from autokd.figures.history import (
 )
 from autokd.figures.lineage import path_figure, with_lineage
 from autokd.figures.parallel import parallel_figure
+from autokd.figures.recalls import recalls_figure
 from autokd.figures.still import still
 from autokd.figures.student import Training, confusion_figure, curves_figure, stages_figure
 from autokd.figures.style import GREY, OKABE_ITO, label, plain
@@ -24,6 +25,6 @@ __all__ = [
     "CLOCKS", "GREY", "OKABE_ITO", "Block", "Canvas", "History", "Order", "Training", "Winners", "axes",
     "blocks_figure", "canvas", "confusion_figure", "curves_figure", "devices_figure", "front_figure",
     "front_history", "hypervolume_figure", "importance_figure", "label", "newest_figure",
-    "order_between", "outcomes_figure", "parallel_figure", "path_figure", "plain", "rank_figure", "read_blocks",
+    "order_between", "outcomes_figure", "parallel_figure", "path_figure", "plain", "rank_figure", "read_blocks", "recalls_figure",
     "search_seconds", "slice_figure", "stages_figure", "still", "teacher_figure", "volume_unit", "winners", "with_lineage",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from autokd.config.plan import Plan
 from autokd.errors import StudyError
 from autokd.files import file_sha256
 from autokd.pareto import hypervolume, knee, non_dominated
-from autokd.storage.attributes import CONFIRMED_KEY
+from autokd.storage.attributes import CONFIRMED_CLASSES_KEY, CONFIRMED_KEY
+from autokd.storage.by_class import ByClass
 from autokd.storage.ledger import Ledger, record_of
 from autokd.trial import Outcome, ParamValue, TrialRecord
 
@@ -94,6 +95,13 @@ def members(ledger: Ledger, plan: Plan, profile: str | None = None) -> list[Memb
                 Member(trial.number, record.params, whole, confirmed.get(str(trial.number)), record.artifact, record)
             )
     return found
+
+
+def keep_confirmed(ledger: Ledger, number: int, values: Mapping[str, float], by_class: ByClass) -> None:
+    """Write down what the test split said of a trial's student: none is read twice."""
+    kept = ((CONFIRMED_CLASSES_KEY, by_class.to_notes()), (CONFIRMED_KEY, dict(values)))
+    for key, said in kept:  # the values last: who has them is confirmed
+        ledger.set_attr(key, {**ledger.attr(key, {}), str(number): said})
 
 
 def front(found: Sequence[Member], objectives: Sequence[Objective]) -> list[Member]:

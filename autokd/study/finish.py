@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from autokd.errors import StudyError
 from autokd.storage import results
-from autokd.storage.attributes import CONFIRMED_KEY
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
-from autokd.storage.results import Member
+from autokd.storage.results import Member, keep_confirmed
 from autokd.strategies.tutors import Tutors
 from autokd.study.opened import OpenStudy
 from autokd.study.search import edited_since
@@ -63,11 +62,9 @@ def finish_student(
         finally:
             parts.close()
         child = study.ledger.add(record, study.plan)
-        known = dict(study.ledger.attr(CONFIRMED_KEY, {}))
         made = Member(child, record.params, {}, None, record.artifact, record)
-        for _, values in confirm(study.plan, study.home, [made], tell):
-            known[str(child)] = values
-        study.ledger.set_attr(CONFIRMED_KEY, known)
+        for _, values, by_class in confirm(study.plan, study.home, [made], tell):
+            keep_confirmed(study.ledger, child, values, by_class)
         return child
 
 

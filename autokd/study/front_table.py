@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from autokd.config.objectives import Objective, metric_of, spread_of
 from autokd.formatting import common
 from autokd.storage.attributes import FACTS_KEY
+from autokd.storage.by_class import ByClass
 from autokd.storage.ledger import record_of
 from autokd.storage.lineage import ROOT, RUNGS, Lineage, grouped
 from autokd.storage.results import Member, compared_with, objectives_on
+from autokd.study.by_class import by_class, classes_of
 from autokd.study.opened import OpenStudy
 from autokd.trial import ERROR, Measurement
 
@@ -74,6 +76,8 @@ class Row:
         origin: Where a ladder brought it from: ``narrow of 8, root 0``; empty for an ordinary trial.
         left: About what the cuts since its root left of its channels, a share by prune group.
         params: The parameters that are told of it.
+        by_class: What it had right of each class of the validation split; ``None`` of trials of earlier versions.
+        on_test: Likewise of the test split; ``None`` before ``autokd confirm``.
     """
 
     number: int
@@ -82,6 +86,8 @@ class Row:
     origin: str
     left: Mapping[str, float]
     params: Params
+    by_class: ByClass | None = None
+    on_test: ByClass | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,7 @@ class FrontTable:
         reference: The hypervolume's reference point by objective.
         again: Of the first latency among the objectives; ``None`` where nothing was timed again.
         descends: Whether one of the students descends from another trial, or another from it.
+        classes: Names of the data's classes, in order.
     """
 
     study: str
@@ -134,6 +141,12 @@ class FrontTable:
     reference: Mapping[str, float]
     again: TimedAgain | None
     descends: bool
+    classes: tuple[str, ...] = ()
+
+    @property
+    def unbalanced(self) -> bool:
+        """Whether the classes of the validation split are so unequal that the worst one must be shown."""
+        return any(row.by_class is not None and row.by_class.unbalanced for row in self.rows)
 
     @property
     def confirmed(self) -> bool:
@@ -167,12 +180,14 @@ def front_table(study: OpenStudy, found: Sequence[Member], profile: str | None =
     columns, lineage = columns_of(objectives), study.lineage()
     told, roots = _told(study, found, lineage)
     shared = common([*told.values(), *roots.values()])
-    rows = []
+    rows, splits = [], by_class(study, found)
     for m in found:
         measured = {known.name: known for known in m.record.measurements}
         above = roots.get(lineage.root(m.number), {})
         params = {k: v for k, v in told[m.number].items() if k not in shared and (v != above.get(k) or k == "bits")}
-        rows.append(_row(m.number, columns, measured, m.confirmed, lineage, params))
+        row = _row(m.number, columns, measured, m.confirmed, lineage, params)
+        here, there = splits[m.number]
+        rows.append(replace(row, by_class=here, on_test=there))
     latency = next((o.name for o in objectives if o.metric == "latency_ms"), None)
     return FrontTable(
         study=study.name,
@@ -185,6 +200,7 @@ def front_table(study: OpenStudy, found: Sequence[Member], profile: str | None =
         reference=dict(zip((o.name for o in study.plan.objectives), study.reference_point or (), strict=False)),
         again=timed_again(found, latency) if latency else None,
         descends=any(m.number in lineage for m in found),
+        classes=classes_of(study),
     )
 
 

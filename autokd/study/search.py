@@ -63,6 +63,7 @@ def search_plan(
 def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
     """All that can be refused before the study is in the ledger."""
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
+    from autokd.evaluation.recipe import check_class_weights
     from autokd.evaluation.screening.preflight import probe, refuse_impossible, set_up_untaught
     from autokd.evaluation.teacher import check_teacher
     from autokd.hardware.profile import check_host
@@ -81,6 +82,7 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
         if plan.config.search.from_:
             check_data(plan.config.search.from_, storage_url(plan.config.storage.url), dataset.fingerprint)
         check_augmentations(plan, dataset)
+        check_class_weights(plan, dataset)
         if plan.config.teacher.given and plan.config.teacher.kind != "family":
             tell("teacher", None)
         check_teacher(plan, dataset, root / "teachers", device, tell)

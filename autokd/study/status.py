@@ -12,6 +12,7 @@ from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RUNG_KEY, WALL_K
 from autokd.storage.heartbeat import is_live
 from autokd.storage.ledger import record_of
 from autokd.storage.results import Member, objectives_on
+from autokd.study.by_class import by_class, classes_of, of_trial, splits_dict
 from autokd.study.opened import OpenStudy
 from autokd.study.spent import spent_before
 from autokd.trial import Outcome, Rung
@@ -79,7 +80,8 @@ def _ladders(study: OpenStudy) -> dict[str, Any]:
 
 
 def front(study: OpenStudy, found: Sequence[Member], profile: str | None = None) -> dict[str, Any]:
-    """A front as plain values; members that are rungs of a ladder, or descend from another trial, have a ``lineage``.
+    """A front as plain values; members that are rungs of a ladder, or descend from another trial, have a ``lineage``, and all
+    that this version measured what they had right ``by_class``.
 
     Args:
         found: The front's members on ``profile``.
@@ -90,12 +92,14 @@ def front(study: OpenStudy, found: Sequence[Member], profile: str | None = None)
         told = lineage.to_dict(number)
         return {"lineage": told} if told else {}
 
+    splits = by_class(study, found)
     return {
         "study": study.name,
         "objectives": [str(o) for o in objectives],
         "hypervolume": study.hypervolume() if objectives == study.plan.objectives else None,
         "reference_point": study.reference_point,
-        "members": [m.to_dict() | descent(m.number) for m in found],
+        "classes": list(classes_of(study)),
+        "members": [m.to_dict() | descent(m.number) | splits_dict(splits[m.number]) for m in found],
     }
 
 
@@ -121,4 +125,4 @@ def trial(study: OpenStudy, number: int) -> dict[str, Any]:
             "violations": [],
             "stages": [],
         }
-    return asdict(record) | known
+    return asdict(record) | known | of_trial(study, number, dict(record.notes))

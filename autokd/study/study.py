@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from autokd.errors import StudyError
 from autokd.storage import results
-from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY
+from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.folders import drop_rest
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import record_of
-from autokd.storage.results import Member
+from autokd.storage.results import Member, keep_confirmed
 from autokd.study import search, status
 from autokd.study.opened import OpenStudy
 from autokd.study.watcher import Watcher
@@ -102,10 +102,8 @@ class Study(OpenStudy):
 
         waiting = [m for m in self.front() if m.confirmed is None]
         if waiting:
-            known = dict(self.ledger.attr(CONFIRMED_KEY, {}))
-            for member, values in confirm(self.plan, self.home, waiting, tell):
-                known[str(member.number)] = values
-                self.ledger.set_attr(CONFIRMED_KEY, known)  # one by one: none is read twice when a later one fails
+            for member, values, by_class in confirm(self.plan, self.home, waiting, tell):
+                keep_confirmed(self.ledger, member.number, values, by_class)  # one by one: a later one may fail
         return self.front()
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -235,13 +233,17 @@ class Student:
     def values(self) -> dict[str, float]:
         return dict(self.member.values)
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, positive: str | None = None) -> Path:
         """Write the ONNX file and its receipt beside it; returns the file's path.
 
+        Args:
+            path: Ends in ``.onnx``.
+            positive: Of two classes the one that the receipt's decision thresholds find; by default the rarer one.
+
         Raises:
-            StudyError: The file is gone (``autokd gc``) or does not have the measured hash.
+            StudyError: The file is gone (``autokd gc``) or does not have the measured hash; no such class.
             StorageError: The place cannot be written.
         """
         from autokd.study.export import hand_over
 
-        return hand_over(self.study, self.member, Path(path))
+        return hand_over(self.study, self.member, Path(path), positive)

@@ -25,7 +25,8 @@ def check_method(
 
     The loss is a finite scalar (also for very large logits); its gradient reaches the student, and whatever the knowledge trains
     of its own, and is finite; the inputs stay as they were; the order of the batch does not matter; equal calls give equal losses;
-    and, where it reads nothing but logits, agreeing with the teacher costs no more than disagreeing.
+    where it reads nothing but logits, agreeing with the teacher costs no more than disagreeing; and one that says that it heeds
+    class weights (``weighted``) does.
 
     Args:
         factory: Makes an instance with default arguments: a :class:`Knowledge`, or a method of the older form.
@@ -83,9 +84,24 @@ def _check_shape(
     large = {k: 1e3 * v if k == LOGITS else v for k, v in taps.items()}
     far = value(large, {k: 1e3 * v if k == LOGITS else v for k, v in wanted.items()}, targets)
     _hold(abs(far) < float("inf"), "the loss must stay finite for logits in the thousands")
+    if knowledge.weighted:
+        _check_weights(knowledge, taps, wanted, targets)
     if knowledge.teacher == {LOGITS} == knowledge.student:
         agreeing = value(taps, {LOGITS: taps[LOGITS]}, targets)
         _hold(agreeing <= loss.item() + 1e-5, "agreeing with the teacher must cost no more than disagreeing")
+
+
+def _check_weights(
+    knowledge: Knowledge, taps: Mapping[str, Tensor], wanted: Mapping[str, Tensor], targets: Tensor
+) -> None:
+    size = len(targets)
+    with torch.no_grad():
+        plain, ones, twos = (
+            knowledge(taps, wanted, _batch(targets, weights)).item()
+            for weights in (None, torch.ones(size), torch.full((size,), 2.0))
+        )
+    _hold(abs(ones - plain) <= 1e-4 * (1 + abs(plain)), "weights of 1 must give the loss without weights")
+    _hold(abs(twos - plain) > 1e-6, "a knowledge that says `weighted` must heed `batch.weights`")
 
 
 def _check_gradients(knowledge: Knowledge, taps: Mapping[str, Tensor]) -> None:
@@ -97,8 +113,8 @@ def _check_gradients(knowledge: Knowledge, taps: Mapping[str, Tensor]) -> None:
     _hold(all(bool(torch.isfinite(g).all()) for g in everywhere), "every gradient must be finite")
 
 
-def _batch(targets: Tensor) -> Batch:
-    return Batch(torch.zeros(len(targets), 1), targets, torch.arange(len(targets)))
+def _batch(targets: Tensor, weights: Tensor | None = None) -> Batch:
+    return Batch(torch.zeros(len(targets), 1), targets, torch.arange(len(targets)), weights=weights)
 
 
 def _hold(fact: bool, law: str) -> None:

@@ -12,6 +12,7 @@ from autokd.dashboard.components.about_students import confirm_command, trained
 from autokd.dashboard.components.choices import QUIET
 from autokd.dashboard.components.download import download_buttons
 from autokd.dashboard.components.mistakes import errors
+from autokd.dashboard.components.recalls import recalls
 from autokd.dashboard.components.student_lineage import lineage
 from autokd.dashboard.source import View
 from autokd.figures import blocks_figure, curves_figure, stages_figure
@@ -41,6 +42,7 @@ def page(view: View) -> None:
     lineage(view, chosen)
     facts(view, member)
     training(view, member)
+    recalls(view, member)
     errors(view, member)
     contributions(view, member)
     st.subheader("Take it home")

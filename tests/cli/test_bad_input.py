@@ -88,6 +88,26 @@ VALUES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "empty class": ({"data": {"source": "image_folder", "path": "pictures"}}, ("pictures",)),
     "corrupt image": ({"data": {"source": "image_folder", "path": "damaged"}}, ("damaged", ".png")),
     "augmentation": ({"training__augment": "shft"}, ("`augment`", "'shft'", "Did you mean 'shift'?")),
+    "class weights": (
+        {"training__class_weights": "atuo"},
+        ("training.class_weights", "'atuo'", "Did you mean 'auto'?"),
+    ),
+    "class weights of nothing": ({"training__class_weights": {}}, ("training.class_weights", "{fraud: 10}")),
+    "a list of class weights": ({"training__class_weights": [1, 2]}, ("training.class_weights", "{fraud: 10}")),
+    "a weight of 0": ({"training__class_weights": {"3": 0}}, ("a number above 0", "3 has 0")),
+    "a weight in words": ({"training__class_weights": {"3": "much"}}, ("a number above 0", "3 has 'much'")),
+    "weight of an unknown class": (
+        {"training__class_weights": {3: 2, "eigth": 5}},
+        ("`training.class_weights` must name classes", "'eigth'", "Known: 0, 1"),
+    ),
+    "teacher's weight of an unknown class": (
+        {"teacher__training": {"class_weights": {"33": 5}}},
+        ("`teacher.training.class_weights` must name classes", "'33'", "Did you mean '3'?"),
+    ),
+    "a method that does not heed class weights": (
+        {"training__class_weights": "auto", "distillation": {"method": "unweighted:Own"}},
+        ("heeds `batch.weights`", "'unweighted:Own'", "`weighted = True`"),
+    ),
     "not a number": ({"training__lr": float("nan")}, ("training.lr", "finite")),
     "corrupt ONNX teacher": ({"teacher": {"onnx": "afile.onnx"}}, ("valid ONNX file", "afile.onnx", "Export it again")),
     "missing ONNX teacher": ({"teacher": {"onnx": "nowhere.onnx"}}, ("must exist", "nowhere.onnx")),
@@ -116,6 +136,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "afile.onnx").write_bytes(b"not ONNX, nor a database " * 20)
     (tmp_path / "notpython.py").write_text("def f(:\n")
     (tmp_path / "failing.py").write_text("1 / 0\n")
+    (tmp_path / "unweighted.py").write_text(
+        "from autokd.distillation.knowledge import Knowledge\n\nclass Own(Knowledge):\n    pass\n"
+    )
     for name in ("pictures", "damaged"):
         for label in ("cat", "dog"):
             (tmp_path / name / label).mkdir(parents=True)

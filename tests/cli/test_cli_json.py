@@ -47,15 +47,16 @@ def ask(finished: Path, run_cli: Callable[..., Ran]) -> Callable[..., Any]:
 
 def test_front_has_the_documented_keys(ask: Callable[..., Any]) -> None:
     found = ask("front", "tiny")
-    assert set(found) == {"study", "objectives", "hypervolume", "reference_point", "members"}
+    assert set(found) == {"study", "objectives", "hypervolume", "reference_point", "classes", "members"}
     assert found["study"] == "tiny"
     assert found["objectives"] == ["maximize accuracy", f"minimize {LATENCY}"]
     assert len(found["reference_point"]) == 2 and found["hypervolume"] >= 0
     assert found["members"]
     for member in found["members"]:
-        assert set(member) == {"number", "params", "values", "confirmed", "artifact"}
+        assert set(member) == {"number", "params", "values", "confirmed", "artifact", "by_class"}
         assert set(member["values"]) == {"accuracy", LATENCY}
-        assert member["confirmed"] is None
+        assert member["confirmed"] is None and member["by_class"]["test"] is None
+        assert len(member["by_class"]["validation"]["recall"]) == len(found["classes"]) == 10
         assert Path(member["artifact"]).is_file()
     latencies = [m["values"][LATENCY] for m in found["members"]]
     assert latencies == sorted(latencies)

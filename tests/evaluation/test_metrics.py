@@ -34,12 +34,13 @@ def reference(name: str, scores: np.ndarray, targets: np.ndarray) -> float:
     return {
         "accuracy": lambda: sk.accuracy_score(targets, predicted),
         "balanced_accuracy": lambda: sk.balanced_accuracy_score(targets, predicted),
+        "recall_min": lambda: min(sk.recall_score(targets, predicted, average=None)),
         "f1_macro": lambda: sk.f1_score(targets, predicted, average="macro"),
         "log_loss": lambda: sk.log_loss(targets, probabilities, labels=list(labels)),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss"])
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "recall_min", "f1_macro", "auroc", "log_loss"])
 @pytest.mark.parametrize("classes", [2, 4, 30])
 def test_values_equal_scikit_learns(name: str, classes: int) -> None:
     scores, targets = sample(classes=classes)
@@ -47,7 +48,9 @@ def test_values_equal_scikit_learns(name: str, classes: int) -> None:
     assert quality(name, scores, targets)[0] == pytest.approx(reference(name, scores, targets), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1_macro", "auroc", "log_loss", "ece"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "balanced_accuracy", "recall_min", "f1_macro", "auroc", "log_loss", "ece"]
+)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_standard_errors_equal_the_spread_over_fresh_samples(name: str, classes: int) -> None:
     fresh = [quality(name, *sample(400, classes, seed)) for seed in range(120)]

@@ -31,7 +31,8 @@ from autokd.evaluation import confirm
 from autokd.evaluation import teacher as teaching
 from autokd.evaluation.stages import training
 from autokd.files import file_sha256
-from autokd.storage.attributes import CONFIRMED_KEY, FACTS_KEY, RECORD_KEY
+from autokd.storage.attributes import CONFIRMED_CLASSES_KEY, CONFIRMED_KEY, FACTS_KEY, RECORD_KEY
+from autokd.storage.by_class import ByClass
 from autokd.storage.ledger import record_of
 from autokd.storage.stage_store import StageStore
 from autokd.study.search import after_trial
@@ -536,8 +537,10 @@ def test_what_was_confirmed_stays_so_when_a_later_one_fails(table: Watched) -> N
     members = study.front() + [m for m in study.members() if m.number not in {f.number for f in study.front()}]
     good, bad = members[0], members[1]
 
-    def broken(*a: Any) -> Iterator[tuple[Any, dict[str, float]]]:
-        yield good, {"accuracy": 0.5, "accuracy_se": 0.1}
+    by_class = ByClass((1, 2), (2, 4))
+
+    def broken(*a: Any) -> Iterator[tuple[Any, dict[str, float], ByClass]]:
+        yield good, {"accuracy": 0.5, "accuracy_se": 0.1}, by_class
         raise StudyError(f"the file of trial {bad.number} must be there", "nothing")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -545,6 +548,7 @@ def test_what_was_confirmed_stays_so_when_a_later_one_fails(table: Watched) -> N
         with pytest.raises(StudyError):
             study.confirm()
     assert study.ledger.attr(CONFIRMED_KEY) == {str(good.number): {"accuracy": 0.5, "accuracy_se": 0.1}}
+    assert study.ledger.attr(CONFIRMED_CLASSES_KEY) == {str(good.number): by_class.to_notes()}
     study.ledger.set_attr(CONFIRMED_KEY, {})
 
 

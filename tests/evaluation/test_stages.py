@@ -102,6 +102,19 @@ def test_a_key_is_by_content_not_by_place() -> None:
     assert key_of(lain, None) == key_of(replace(lain, file=KnownFile("abc", Path("/c"))), None)
 
 
+def weighted(stated: Any) -> Training:
+    return replace(TRAINING, teaching=replace(TRAINING.teaching, class_weights=stated))
+
+
+@pytest.mark.parametrize("of", [Distill, TrainOn])
+def test_class_weights_are_in_the_key_and_none_leaves_it_as_it_was(of: Any) -> None:
+    assert set(TRAINING.teaching.identity()) == {"recipe", "method", "options", "scheme"}, "keys of before hold these"
+    stated = [None, "auto", {"a": 2.0}, {"a": 3.0}]
+    keys = [key_of(of(BLUEPRINT, weighted(weights)), ROOT) for weights in stated]
+    assert keys[0] == key_of(of(BLUEPRINT, TRAINING), ROOT)
+    assert len(set(keys)) == len(stated)
+
+
 def test_a_revision_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key_of(STAGES[2], ROOT)
     monkeypatch.setattr(Distill, "revision", 2)

@@ -33,6 +33,7 @@ def test_ledgers_written_so_far_are_read() -> None:
         "VERSION_KEY": "autokd:version",
         "REFERENCE_KEY": "autokd:reference_point",
         "CONFIRMED_KEY": "autokd:confirmed",
+        "CONFIRMED_CLASSES_KEY": "autokd:confirmed_by_class",
         "DRIVER_KEY": "autokd:driver",
         "EDITED_KEY": "autokd:edited_at",
         "PROVENANCE_KEY": "autokd:origin",

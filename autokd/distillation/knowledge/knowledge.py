@@ -36,6 +36,8 @@ class Knowledge(nn.Module):
     """Taps of the student that it reads."""
     teacher: frozenset[str] = frozenset({LOGITS})
     """Taps of the teacher that it reads; empty: it needs none."""
+    weighted: ClassVar[bool] = False
+    """Whether it heeds ``batch.weights`` (``training.class_weights``); one that does not is refused where they are asked for."""
 
     def fit_to(self, student: Shapes, teacher: Shapes) -> None:
         """Build what is trained with it, from the shapes of one sample by tap; called once, before the first step."""

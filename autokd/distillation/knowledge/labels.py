@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from autokd.distillation.arguments import smoothing
 from autokd.distillation.knowledge.knowledge import Knowledge
+from autokd.distillation.knowledge.weighted import cross_entropy
 from autokd.distillation.taps import Batch, Taps
 
 
 class Labels(Knowledge):
     """Cross-entropy on the labels; the baseline of every distillation method.
 
-    ``loss = -sum_k q_k log p_k``, averaged over the batch, where ``p`` is the softmax of the student's logits and
+    ``loss = -w sum_k q_k log p_k``, averaged over the batch, where ``w`` is the sample's weight (1 without
+    ``training.class_weights``), ``p`` is the softmax of the student's logits and
     ``q = (1 - e) * onehot(y) + e / classes`` the smoothed label of class ``y`` with ``e = label_smoothing``.
 
     Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens, Zbigniew Wojna: "Rethinking the Inception
@@ -27,6 +28,7 @@ class Labels(Knowledge):
     """
 
     teacher = frozenset()
+    weighted = True
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class Labels(Knowledge):
 
     def forward(self, student: Taps, teacher: Taps, batch: Batch) -> Tensor:
         """Scalar loss of logits ``(B, classes)`` and targets ``(B,) int64``; ``teacher`` is not read."""
-        return F.cross_entropy(student["logits"], batch.targets, label_smoothing=self.label_smoothing)
+        return cross_entropy(student["logits"], batch, self.label_smoothing)
 
     def __repr__(self) -> str:
         return f"Labels(label_smoothing={self.label_smoothing})"

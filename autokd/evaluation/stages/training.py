@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from autokd.data.augment import SeededViews
+from autokd.data.class_weights import sample_weights
 from autokd.distillation.lesson import Lesson, Session
 from autokd.distillation.trainer import FitResult, fit
 from autokd.errors import Paused
@@ -110,9 +111,10 @@ class Training:
             )
 
         splits = self.data.splits
+        targets = np.asarray(self.data.targets[splits.train])
         lesson = Lesson(
             SeededViews(self.data, recipe.augment, self.views_seed, recipe.views),
-            np.asarray(self.data.targets[splits.train]),
+            targets,
             (np.asarray(self.data.inputs[splits.validation]), np.asarray(self.data.targets[splits.validation])),
             recipe,
             knowledge,
@@ -121,6 +123,7 @@ class Training:
             self.teaching.scheme_made(),
             seen,
             twin=lambda seed: replace(twin, seed=self.seed + seed).build(),
+            weights=sample_weights(self.teaching.class_weights, targets, self.data.classes),
         )
         session = Session(tools.pace, tools.device, folder / CHECKPOINT, tools.until, report)
         result = fit(student, lesson, session)

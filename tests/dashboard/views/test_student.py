@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from autokd.dashboard.views.student import origin
 from autokd.files import read_json
-from autokd.storage.attributes import CONFIRMED_KEY
+from autokd.storage.attributes import CONFIRMED_CLASSES_KEY, CONFIRMED_KEY, FACTS_KEY
+from autokd.storage.by_class import BY_CLASS, ByClass
 from autokd.trial import RETIMED
 from tests.dashboard.conftest import EVIL, Make, Open, figures
 from tests.dashboard.made_data import dataset, give_data
@@ -173,6 +174,29 @@ def test_what_was_confirmed_stands_beside_validation(make: Make, open_page: Open
     assert accuracy[["value", "of"]].values.tolist() == [
         ["80.0% ± 1.0%", "validation split"], ["77.0% ± 2.0%", "test split"],
     ]  # fmt: skip
+
+
+def test_the_recall_of_every_class_is_shown(make: Make, open_page: Open) -> None:
+    study = make()
+    names = [f"kind {c}" for c in range(10)]
+    facts = study.ledger.attr(FACTS_KEY)
+    study.ledger.set_attr(FACTS_KEY, facts | {"data": facts["data"] | {"classes": names}})
+    here = ByClass((9, 2, *(8,) * 8), (10,) * 10)
+    record = replace(study.members()[1].record, notes={BY_CLASS: here.to_notes()})
+    trial = study.optuna_study.ask()
+    study.ledger.finish(trial, record, [0.87, 0.03])
+    app = open_page("student")
+    assert "The ledger does not say how many of each class" in words(app), "of an earlier version"
+    app.selectbox(key=trials_of(app)["key"]).set_value(trial.number).run()
+    assert not app.exception and not app.error
+    assert "Of the worst class it finds: 20.0% ± " in words(app)
+    assert "of 10 samples of kind 1 on the validation split." in words(app)
+    table = next(d.value for d in app.dataframe if "class" in d.value.columns)
+    assert list(table.columns) == ["class", "recall (%, validation split)", "samples (validation split)"]
+    assert table.iloc[0].tolist() == ["kind 1", 20.0, 10] and len(table) == 10
+    study.ledger.set_attr(CONFIRMED_CLASSES_KEY, {str(trial.number): ByClass((5,) * 10, (9,) * 10).to_notes()})
+    app.run()
+    assert "of 9 samples of kind 0 on the test split" in words(app)
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same file", "other int8 operators"])
