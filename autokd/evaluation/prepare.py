@@ -22,9 +22,9 @@ from autokd.errors import HardwareError, StageFailure
 from autokd.evaluation.costs import file_costs
 from autokd.evaluation.parts import CLOCKS, SETUP, Setup
 from autokd.evaluation.recipe import make_method, make_recipe
+from autokd.evaluation.root_survey import Surveyed, dearest, survey
 from autokd.evaluation.stages.measure import ALWAYS, qualities
 from autokd.evaluation.teacher import obtain_teacher
-from autokd.evaluation.yardstick import dearest_root
 from autokd.files import digest, save_array, write_json
 from autokd.hardware.meter import LatencyMeter
 from autokd.hardware.profile import LOCAL, describe_host
@@ -102,15 +102,20 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
     folder = save_dataset(dataset, root / "datasets")
     quiet = Quiet()
     with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
+        roots: list[Surveyed] = []
+        if not plan.config.teacher.given or registry.load("strategies", plan.config.search.strategy).ladders:
+            tell("the roots timed", None)
+            roots = survey(plan, dataset, meter, quiet)
         if plan.config.teacher.given:
             told, measured, taught = _taught(plan, dataset, root, device, meter, quiet, tell)
         else:
-            told, measured, taught = _untaught(plan, dataset, meter, quiet, tell)
+            told, measured, taught = _untaught(plan, roots, tell)
     reference = reference_point(plan, dataset, measured)
     write_json(home / SETUP, asdict(Setup(plan.to_json(), str(folder), device, **taught)))
     splits = {n: len(getattr(dataset.splits, n)) for n in ("train", "validation", "calibration", "test")}
     facts = {
         **told,
+        "roots": [found.to_dict() for found in roots],
         "data": {
             "fingerprint": dataset.fingerprint,
             "classes": list(dataset.classes),
@@ -156,17 +161,15 @@ def _taught(
     return {"teacher": told}, measured, {"teacher": teacher.fingerprint, "banks": banks, "validation": str(saved)}
 
 
-def _untaught(
-    plan: Plan, dataset: Dataset, meter: LatencyMeter, quiet: Quiet, tell: Tell
-) -> tuple[dict[str, Any], Measured, dict[str, Any]]:
+def _untaught(plan: Plan, roots: list[Surveyed], tell: Tell) -> tuple[dict[str, Any], Measured, dict[str, Any]]:
     """The same without a teacher: costs are held against the dearest root."""
-    tell("the dearest root timed", None)
-    found = dearest_root(plan, dataset, meter, quiet)
+    found = dearest(plan, roots)
     measured = {m.name: m for m in found.measurements}
     who = "taught by the best students so far" if plan.config.teacher.kind == OWN_STUDENTS else "they learn from labels"
     costs = ", ".join(f"{m.value:.3g} ms on {m.profile}" for m in found.measurements if m.metric == "latency_ms")
-    tell(f"note: no teacher, {who}; costs are held against the {found.name}: {costs}", None)
-    told = {"name": found.name, "params": dict(found.params), "measurements": [asdict(m) for m in found.measurements]}
+    name = f"dearest {found.name}"
+    tell(f"note: no teacher, {who}; costs are held against the {name}: {costs}", None)
+    told = {"name": name, "params": dict(found.params), "measurements": [asdict(m) for m in found.measurements]}
     return {"teacher": None, "yardstick": told}, measured, {}
 
 
@@ -285,7 +288,7 @@ def reference_point(plan: Plan, dataset: Dataset, teacher: Mapping[str, Measurem
     """Where the hypervolume is measured from: what the person said, else the majority guess and the teacher's costs.
 
     Quality: the metric of constant scores (the log frequencies of the classes). Costs: the teacher's, or without one the
-    dearest root's (:func:`autokd.evaluation.yardstick.dearest_root`); where the teacher cannot be timed as a file, ten times 1 ms,
+    dearest root's (:func:`autokd.evaluation.root_survey.dearest`); where the teacher cannot be timed as a file, ten times 1 ms,
     1 MB or 100 million operations stand in.
     """
     _, targets = _validation(dataset)

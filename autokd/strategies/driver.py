@@ -17,7 +17,7 @@ from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.config.until import WINDOW_S
 from autokd.errors import AutokdError
-from autokd.storage.attributes import EDITED_KEY, REFERENCE_KEY, RETRY_KEY, RUNG_KEY, SPENT_KEY, WALL_KEY
+from autokd.storage.attributes import EDITED_KEY, FACTS_KEY, REFERENCE_KEY, RETRY_KEY, RUNG_KEY, SPENT_KEY, WALL_KEY
 from autokd.storage.ledger import Ledger, record_of, storage_errors
 from autokd.strategies.budget import Budget
 from autokd.strategies.early_stopping import EarlyStopping
@@ -67,6 +67,8 @@ class Driver:
         self.fatal: AutokdError | None = None
         reference, trials = ledger.attr(REFERENCE_KEY), ledger.trials()
         self.strategy = make_strategy(plan, reference)
+        if hasattr(self.strategy, "knows"):
+            self.strategy.knows(ledger.attr(FACTS_KEY) or {})
         self.size = plan.space.size() if self.strategy.sampled else math.inf  # a rung is no point of the space
         self.halving = EarlyStopping(plan, home) if plan.config.search.stop_early == "halving" else None
         self.guidance = Guidance(plan, home, reference)

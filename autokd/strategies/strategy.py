@@ -20,7 +20,8 @@ SAMPLE = "sample"
 class Strategy(Protocol):
     """Decides what comes next. It keeps nothing that the ledger's records would not tell it again after a resume.
 
-    One that plans by a budget of CPU seconds may have ``beside_s``: the driver keeps in it what was spent beside trials.
+    One that plans by a budget of CPU seconds may have ``beside_s``: the driver keeps in it what was spent beside trials. One that
+    asks what preparation found may have ``knows(facts)``: it is told once, before anything else.
 
     Its class is registered under ``autokd.strategies`` and is made with ``(plan, reference)``, see :func:`make_strategy`.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from autokd.strategies.ladder.forecast import Forecast
 from autokd.strategies.ladder.nodes import Forest, Node
-from autokd.trial import Rung
+from autokd.strategies.ladder.prospects import Prospect
+from autokd.trial import ParamValue, Rung
 
 if TYPE_CHECKING:
     from autokd.config.study_file import SearchConfig
@@ -24,8 +25,10 @@ Restarts cost accuracy (with one after a third of the training .1 points, with f
 budget in one student. At growing distances: I. Loshchilov & F. Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.03983."""
 SHORTEST, SPARE = 0.25, 0.95
 """The end of a budget goes into at least such a part of a usual training on, with some room for what cannot be foretold."""
-ROOT_AHEAD, ROOT_AT_ONCE = (1.0, 2.0, 4.0, 8.0), 2.0
+ROOT_AHEAD, ROOT_AT_ONCE = (0.5, 1.0, 2.0, 4.0, 8.0), 2.0
 """The same for a root, in whole trainings, and what of it is done before it is looked at again."""
+MOST = 0.5
+"""At most such a share of the CPU seconds that are left goes into a root at once: something must be left to make of it."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class Arm:
         rung: The next rung.
         rate: Expected hypervolume a CPU second, the rungs that would follow included.
         seconds: CPU seconds of all of them.
+        params: Of a root: which one.
     """
 
     node: Node | None
     rung: Rung
     rate: float
     seconds: float
+    params: Mapping[str, ParamValue] | None = None
 
 
 def arms_of(forest: Forest, options: SearchConfig, left_s: float = math.inf) -> list[Arm]:
@@ -80,20 +85,31 @@ def _lengths(node: Node, left_s: float) -> list[float]:
     return [room] if SHORTEST * usual[0] <= room < usual[0] else usual
 
 
-def root_arms(forest: Forest, done: Sequence[Node], left_s: float = math.inf) -> list[Arm]:
-    """The next of the family's roots.
+def root_arms(
+    forest: Forest,
+    done: Sequence[Node],
+    left_s: float,
+    waiting: Sequence[tuple[Mapping[str, ParamValue], Prospect | None]],
+) -> list[Arm]:
+    """The family's roots that were not begun.
 
     Args:
         forest: What is known.
         done: Those that were trained already, from cheap to dear.
         left_s: CPU seconds that are left.
+        waiting: The others in order, with what the survey knows of each; without a survey only the next is foretold.
     """
     forecast = Forecast(forest)
-    ways = [
-        (Rung("root", min(share, ROOT_AT_ONCE)), *forecast.next_root(done, share))  # all of it, though not at once
-        for share in ROOT_AHEAD
-    ]
-    return _best(forest, None, ways, left_s)
+    found = []
+    for params, prospect in waiting if waiting and waiting[0][1] is not None else waiting[:1]:
+        ways = []
+        for share in ROOT_AHEAD:
+            at_once = min(share, ROOT_AT_ONCE)
+            quality, cost, seconds = forecast.next_root(done, share, prospect)
+            if forecast.next_root(done, at_once, prospect)[2] <= MOST * left_s:
+                ways.append((Rung("root", at_once), quality, cost, seconds))
+        found += [replace(arm, params=params) for arm in _best(forest, None, ways, left_s)]
+    return found
 
 
 Way = tuple[Rung, float, float, float]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from autokd.strategies.ladder.nodes import Forest, Node
+from autokd.strategies.ladder.prospects import Prospect
 from autokd.trial import Rung
 
 SEASONED, FRESH = 0.15, 0.4
@@ -87,31 +88,45 @@ class Forecast:
         lost = max(0.0, share / weight) * room(node.quality)
         return node.quality - lost, math.exp(max(kept / weight, math.log(keep))) * node.cost
 
-    def next_root(self, done: Sequence[Node], share: float) -> tuple[float, float, float]:
-        """Quality, cost and CPU seconds of a family's next root after ``share`` of a training, out of those before it.
+    def next_root(
+        self, done: Sequence[Node], share: float, prospect: Prospect | None = None
+    ) -> tuple[float, float, float]:
+        """Quality, cost and CPU seconds of one of the family's roots after ``share`` of a training, out of those before it.
 
         A family names its roots from cheap to dear: what the last step between two of them changed is expected again.
+
+        Args:
+            done: Those that were trained, from cheap to dear.
+            share: Of a whole training.
+            prospect: What is known of it beside the last of them; without, it is the next.
         """
         last = done[-1]
-        larger, better, dearer = LARGER, BETTER, DEARER
+        larger, better, dearer, places = LARGER, BETTER, DEARER, 1
         if len(done) > 1:
             larger = min(4.0, max(1.0, last.cost / done[-2].cost))
             dearer = min(8.0, max(1.0, last.per_share / max(1e-9, done[-2].per_share)))
-            better = min(1.0, max(0.5, self._whole(last) / self._whole(done[-2])))
-        left = better * self._whole(last) * share**-SEASONED
+            seen = min(1.0, max(0.5, self._whole(last) / self._whole(done[-2])))
+            # that a larger one was no better may be the validation split's noise, or a training too short for it
+            better = min(seen, math.sqrt(BETTER * seen))
+        if prospect is not None:
+            larger, dearer, places = prospect.larger, prospect.dearer, prospect.places
+        left = better**places * self._whole(last) * share ** -(SEASONED if share > 1 else FRESH)
         quality = last.quality + room(last.quality) - left
         return quality, larger * last.cost, last.around_s + dearer * last.per_share * share
 
-    def of_running(self, node: Node, done: Sequence[Node]) -> tuple[float, float, float] | None:
+    def of_running(
+        self, node: Node, done: Sequence[Node], prospect: Prospect | None = None
+    ) -> tuple[float, float, float] | None:
         """Quality, cost and CPU seconds that are expected of a rung that runs.
 
         Args:
             node: The rung.
             done: The family's roots that were measured, from cheap to dear.
+            prospect: Of a root: what is known of it beside the last of them.
         """
         above, rung = self._above(node), node.rung
         if rung.kind == "root":
-            return self.next_root(done, rung.share) if done else None
+            return self.next_root(done, rung.share, prospect) if done else None
         if above is None:
             return None
         seconds = self.seconds(above, rung)

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from autokd.config.objectives import Objective
 from autokd.config.plan import Plan
 from autokd.config.roots import family_roots
 from autokd.config.study_file import SearchConfig
 from autokd.errors import ConfigError
+from autokd.evaluation.recipe import make_recipe
 from autokd.storage.lineage import rung_text
 from autokd.strategies.ladder.arms import RACE, arms_of, root_arms
 from autokd.strategies.ladder.forecast import Forecast
 from autokd.strategies.ladder.nodes import Forest, Node, rate_of
+from autokd.strategies.ladder.prospects import Survey
 from autokd.strategies.ladder.roots import SEARCHED, proposed_root
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
 STARTERS = 2
 """So many of the family's roots are trained before anything is compared; from one alone the next cannot be foretold, and with one
 whole budgets went into the cheapest."""
+FIRST_SHARE, SECOND_SHARE, LEAST = 0.15, 0.35, 0.25
+"""The first of them takes at most such a share of the CPU seconds that are left, the second such a one; at least such a share of
+a whole training."""
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
 nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
@@ -52,6 +57,7 @@ class Ladder:
         self.forest.stated = self.forest.goal_name in plan.config.reference_point
         self.searched = [p.name for p in plan.space.parameters if p.stage in SEARCHED]
         self.first = family_roots(plan) if self.options.roots == "auto" else []
+        self.survey: Survey | None = None
 
     @classmethod
     def check(cls, search: SearchConfig, objectives: Sequence[Objective]) -> None:
@@ -73,6 +79,12 @@ class Ladder:
                 raise ConfigError(law, [o.name for o in objectives], f"{mend}, or use `strategy: independent`.")
 
     # ------------------------------------------------------------------------------------------- what is told
+
+    def knows(self, facts: Mapping[str, Any]) -> None:
+        """What preparation found: the survey of the family's roots."""
+        size = int(((facts.get("data") or {}).get("splits") or {}).get("train", 0))
+        samples = make_recipe(self.plan.config.training, {}, size).samples if size else 0
+        self.survey = Survey.of(facts, self.first, self.forest.cost_name, samples) if samples else None
 
     def begun(self, number: int, candidate: Candidate) -> None:
         if candidate.rung is not None:
@@ -98,7 +110,7 @@ class Ladder:
         """The next rung; ``None`` while nothing was measured but something runs."""
         waiting = self._waiting_roots()
         if len(self.first) - len(waiting) < min(STARTERS, len(self.first)):
-            return Candidate(waiting[0], Rung("root", 1.0))
+            return self._starter(waiting)
         if not self.forest.measured():
             if waiting:
                 return Candidate(waiting[0], Rung("root", 1.0))
@@ -114,7 +126,9 @@ class Ladder:
         arms = arms_of(self.forest, self.options, left)
         # what a root brings is told from those before it: one at a time
         if waiting and done and not any(r.state == "running" for r in mine):
-            arms += root_arms(self.forest, done, left)
+            known = self.survey
+            others = [(p, known.beside(p, done[-1].params) if known is not None else None) for p in waiting]
+            arms += root_arms(self.forest, done, left, others)
         best = max(arms, key=lambda a: a.rate, default=None)
         if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
             return step
@@ -126,8 +140,32 @@ class Ladder:
         if best is None:  # once nothing runs either, a last root ends the budget: nothing else says that it is spent
             return None if self.forest.running() else self._new_root()
         if best.node is None:
-            return Candidate(waiting[0], best.rung)
+            return Candidate(best.params or waiting[0], best.rung)
         return Candidate(best.node.params, best.rung)
+
+    def _starter(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate:
+        """One of the roots that are trained before anything is compared: the cheapest, then the dearest that the budget bears.
+
+        Without a budget of seconds, or a survey, the two cheapest.
+        """
+        left, known = self._bounded_s(), self.survey
+        if known is None or math.isinf(left):
+            return Candidate(waiting[0], Rung("root", 1.0))
+        places = [k for p in waiting if (k := known.place(p)) is not None]
+        if not places:
+            return Candidate(waiting[0], Rung("root", 1.0))
+        cheapest = len(waiting) == len(self.first)
+        bears = (FIRST_SHARE if cheapest else SECOND_SHARE) * left
+        place = places[0]
+        if not cheapest:
+            place = max((k for k in places if known.whole_s(k) <= bears), default=places[0])
+        return Candidate(known.roots[place], Rung("root", round(min(1.0, max(LEAST, bears / known.whole_s(place))), 3)))
+
+    def _bounded_s(self) -> float:
+        """CPU seconds that are left of a budget of seconds, on the clock or not; infinite where there is none."""
+        budget = self.plan.config.budget
+        bounds = (budget.cpu_s, budget.wall_s and budget.wall_s * self.plan.concurrency)
+        return min((b - self._spent() for b in bounds if b), default=math.inf)
 
     def _down_to_the_reference(self) -> Candidate | None:
         """A step from the cheapest student, while all are dearer than the reference and nothing promises anything."""
@@ -139,10 +177,14 @@ class Ladder:
 
     def _believe(self, done: Sequence[Node], mine: Sequence[Node]) -> None:
         """Count what runs as if it had given what is expected of it."""
-        forecast = Forecast(self.forest)
+        forecast, known = Forecast(self.forest), self.survey
         # what a root of the sampler's will be like nobody can tell, only about what it costs
         likely = [n for n in self.forest.running() if n.rung.kind != "root" or n in mine]
-        self.forest.believe([found for n in likely if (found := forecast.of_running(n, done))])
+        expected = []
+        for n in likely:
+            prospect = known.beside(n.params, done[-1].params) if known is not None and done else None
+            expected.append(forecast.of_running(n, done, prospect))
+        self.forest.believe([found for found in expected if found])
 
     def _spent(self) -> float:
         """CPU seconds of all rungs that ended, and of what was done beside them."""
