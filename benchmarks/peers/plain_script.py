@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = {"picture": (8, 16, 24, 32), "table": (16, 32, 64, 128)}
-FIRST_EXPORT_S, EXPORT_S = 4.0, 1.0
-"""CPU seconds set aside for what PyTorch's exporter takes, with its imports at first."""
+FIRST_EXPORT_S, EXPORT_S, END_S = 4.0, 1.0, 1.5
+"""CPU seconds set aside for what PyTorch's exporter takes, with its imports at first, and for the end of the process."""
 LOOKS = 10
 """Times that the validation split is looked at in a training."""
 WORTH_MOVING = 8
@@ -166,7 +166,7 @@ class Training:
     def __init__(self, data: Data, logits: Tensor | None) -> None:
         self.data, self.logits, count = data, logits, len(data.train[0])
         self.batch = 32 if count < 2000 else 64 if count < 10_000 else 128
-        self.lr = (0.1 if data.words is None else 0.05) * self.batch / 64
+        self.lr = 0.3 if data.words is None else 0.1  # of 0.1 to 0.6 what did best in a few short trainings
         self.epoch = count // self.batch
 
     def batches(self, move: bool) -> Iterator[tuple[Tensor, Tensor]]:
@@ -286,7 +286,7 @@ def main() -> None:
     step_s = [training.step_s(net) for net in nets]
     made = []
     for k, (width, net) in enumerate(zip(widths, nets, strict=True)):
-        aside = EXPORT_S * (len(nets) - k) + (FIRST_EXPORT_S - EXPORT_S if k == 0 else 0.0)
+        aside = END_S + EXPORT_S * (len(nets) - k) + (FIRST_EXPORT_S - EXPORT_S if k == 0 else 0.0)
         steps = steps_of(options.cpu_s - time.process_time() - aside, step_s[k:], training.epoch)
         began = time.process_time()
         best = training.fit(net, steps)
