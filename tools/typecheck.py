@@ -18,8 +18,8 @@ from house import AT_ROOT
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / ".mypy_cache" / "tree"
-SCRIPTS = ("benchmarks", "benchmarks/peers", "tools")
-"""Folders of modules that import each other by their bare names."""
+SCRIPTS = ("benchmarks", "tools")
+"""Folders of modules that import each other by their bare names; what lies in a folder below is ``<folder>.<name>``."""
 
 
 def lay(tree: Path) -> None:
@@ -36,7 +36,8 @@ def lay(tree: Path) -> None:
 def beside(every_test: bool) -> Iterator[str]:
     """Names of the modules that are checked beside the package."""
     for folder in SCRIPTS:
-        yield from sorted(file.stem for file in (ROOT / folder).glob("*.py"))
+        for script in sorted((ROOT / folder).rglob("*.py")):
+            yield ".".join(script.relative_to(ROOT / folder).with_suffix("").parts)
     tests = ROOT / "tests"
     for file in sorted(tests.rglob("*.py")):
         inside = file.relative_to(ROOT).with_suffix("").parts
