@@ -13,7 +13,7 @@ from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import Teaching, make_teaching, tuning_recipe
+from autokd.evaluation.recipe import Teaching, init_of, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
 from autokd.evaluation.stages.build import Build
 from autokd.evaluation.stages.distill import Distill
@@ -125,7 +125,9 @@ class Evaluation:
 
     def teach(self, root: Stored[Result], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
         """Train a student from nothing."""
-        return self.do(Distill(blueprint, self.parts.training(teaching)), root, self.until)
+        plan = self.parts.plan
+        init = init_of(plan.config.training, plan.space.of_stage(Stage.DISTILL, self.candidate.params))
+        return self.do(Distill(blueprint, self.parts.training(teaching), init), root, self.until)
 
     def train_began(self) -> None:
         """From here on the trial counts."""

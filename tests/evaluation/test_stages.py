@@ -73,6 +73,7 @@ OTHERS: dict[str, Any] = {
     "keep": 0.7,
     "cost": replace(COST, metric="macs"),
     "plan": "all",
+    "init": "plain",
     "against": True,
     "classes": ("b", "a"),
     "weights": replace(ROOT, key="other"),
@@ -104,7 +105,7 @@ def test_a_key_is_by_content_not_by_place() -> None:
 
 def test_a_revision_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key_of(STAGES[2], ROOT)
-    monkeypatch.setattr(Distill, "revision", 2)
+    monkeypatch.setattr(Distill, "revision", Distill.revision + 1)
     assert key_of(STAGES[2], ROOT) != before
 
 
