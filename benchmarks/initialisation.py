@@ -172,7 +172,7 @@ class Bench:
         if cell.taught == "kd":
             method, cached = make_method("kd", KD), Cached(self.teacher_logits(cell.task))
         recipe = self.recipe(cell.task, cell.batch, cell.share)
-        model = first_weights(build, cell.seed, cell.init, data, cell.seed)
+        model = build(cell.seed) if cell.init == "plain" else first_weights(build, cell.seed, data, cell.seed)
         done = fit(model, Lesson(views, data.targets[data.splits.train], held_out, recipe, method, cell.seed, cached))
         if cell == teacher_of(cell.task):
             everything = np.arange(views.size)

@@ -16,7 +16,7 @@ from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, init_of, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
 from autokd.evaluation.stages.build import Build
-from autokd.evaluation.stages.distill import Distill
+from autokd.evaluation.stages.distill import distilled
 from autokd.evaluation.stages.export import Export
 from autokd.evaluation.stages.measure import Measure, Quality
 from autokd.evaluation.stages.prune import Cutting, Prune
@@ -127,7 +127,7 @@ class Evaluation:
         """Train a student from nothing."""
         plan = self.parts.plan
         init = init_of(plan.config.training, plan.space.of_stage(Stage.DISTILL, self.candidate.params))
-        return self.do(Distill(blueprint, self.parts.training(teaching), init), root, self.until)
+        return self.do(distilled(blueprint, self.parts.training(teaching), init), root, self.until)
 
     def train_began(self) -> None:
         """From here on the trial counts."""

@@ -8,13 +8,16 @@ Andrew Y. Ng, "Learning Feature Representations with K-means", 2012, https://doi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 BATCH = 64
+VALUES = 4_000_000  # of patches held at a time
+WORK = 1_000_000_000  # multiply-accumulates of a covariance: half a second
+LEAST_PICTURES = 16
 LEAST_VARIANCE = 1e-4
 """Of the largest: a direction in which patches hardly vary (the second of three equal channels) is noise, and gets no filter."""
 
@@ -44,7 +47,7 @@ def whiten_stem(student: nn.Module, raw: Tensor, twin: nn.Module) -> int:
         How many filters were set.
     """
     seen = first_convolution(student, raw)
-    if seen is None or not _drawn(seen, twin) or not _holds_a_patch(seen):
+    if seen is None or not _drawn(seen, twin) or _places(seen.inputs, seen.layer) == 0:
         return 0
     filters = whitening_filters(seen.inputs, seen.layer)
     pairs = min(len(filters), seen.layer.out_channels // 2)
@@ -71,6 +74,11 @@ def whitening_filters(pictures: Tensor, layer: nn.Conv2d) -> Tensor:
     largest = vectors.abs().argmax(1, keepdim=True)
     vectors = vectors * vectors.gather(1, largest).sign()
     return (vectors / values.sqrt()[:, None]).reshape(-1, *layer.weight.shape[1:])
+
+
+def has_convolution(net: nn.Module) -> bool:
+    """Whether there may be one to set; an outline says so as well."""
+    return any(isinstance(module, nn.Conv2d) for module in net.modules())
 
 
 def first_convolution(student: nn.Module, raw: Tensor) -> Seen | None:
@@ -120,26 +128,24 @@ def _drawn(seen: Seen, twin: nn.Module) -> bool:
     return not torch.equal(weight, twin.get_parameter(f"{seen.name}.weight"))
 
 
-def _holds_a_patch(seen: Seen) -> bool:
-    layer, sides = seen.layer, seen.inputs.shape[2:]
-    reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    return seen.inputs.dim() == 4 and all(side > r for side, r in zip(sides, reach, strict=True))
+def _places(pictures: Tensor, layer: nn.Conv2d) -> int:
+    """Patches that lie whole in a picture."""
+    if pictures.dim() != 4:
+        return 0
+    reach = (d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True))
+    return math.prod(max(0, side - r) for side, r in zip(pictures.shape[2:], reach, strict=True))
 
 
 def _covariance(pictures: Tensor, layer: nn.Conv2d) -> Tensor:
     """Of the patches that lie whole in the pictures: ``(D, D) float64``, D = C * kh * kw."""
-    size = layer.weight[0].numel()
+    size, places = layer.weight[0].numel(), _places(pictures, layer)
+    most = max(LEAST_PICTURES, WORK // (places * size**2))
     count, total, squares = 0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-    for patches in _patches(pictures, layer):
+    for part in pictures[:: -(-len(pictures) // most)].split(max(1, VALUES // (places * size))):
+        unfolded = nn.functional.unfold(part, layer.kernel_size, layer.dilation)  # (N, D, places)
+        patches = unfolded.transpose(1, 2).reshape(-1, size).double()
         count += len(patches)
         total += patches.sum(0)
         squares += patches.T @ patches
-    mean = total / max(1, count)
-    return squares / max(1, count) - mean[:, None] * mean
-
-
-def _patches(pictures: Tensor, layer: nn.Conv2d) -> Iterator[Tensor]:
-    """``(P, D) float64`` at a time."""
-    for part in pictures.split(BATCH):
-        unfolded = nn.functional.unfold(part, layer.kernel_size, layer.dilation)  # (N, D, places)
-        yield unfolded.transpose(1, 2).reshape(-1, unfolded.shape[1]).double()
+    mean = total / count
+    return squares / count - mean[:, None] * mean
