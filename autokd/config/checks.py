@@ -22,8 +22,10 @@ RECIPE_KEYS = (
     "samples", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "augment", "views", "label_smoothing",
     "precision",
 )  # fmt: skip
+DISTILL_KEYS = (*RECIPE_KEYS, "init")
+"""What the distill stage reads beside method, scheme and the method's arguments: the recipe, and what a training begins with."""
 PRUNE_KEYS = ("importance", "tune_samples", "tune_lr")
-TRAINING_KEYS = {Stage.DISTILL: RECIPE_KEYS, Stage.PRUNE: PRUNE_KEYS[1:]}
+TRAINING_KEYS = {Stage.DISTILL: DISTILL_KEYS, Stage.PRUNE: PRUNE_KEYS[1:]}
 """Keys of `training:` that a stage reads from the space instead."""
 BITS = (8, 32)
 
@@ -139,7 +141,7 @@ def asked_methods(
     """Every method that may be asked for, with each value of each argument that candidates would give; and who asks."""
     chosen = next((r for r in known if r.name == "method" and r.stage == Stage.DISTILL), None)
     names = [str(v) for v in chosen.values] if chosen else [config.distillation.method]
-    arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*RECIPE_KEYS, "method", "scheme")]
+    arguments = [r for r in known if r.stage == Stage.DISTILL and r.name not in (*DISTILL_KEYS, "method", "scheme")]
     for name in dict.fromkeys([config.distillation.method, *names]):
         given = dict(config.distillation.options) if name == config.distillation.method else {}
         yield name, given, "distillation"

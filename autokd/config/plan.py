@@ -90,7 +90,7 @@ class Plan:
         """The plan of an existing study, without looking at any file."""
         raw = json.loads(text)
         profiles = tuple(profile_of(**p | {"cores": p["cores"] and tuple(p["cores"])}) for p in raw["profiles"])
-        config = StudyConfig.model_validate(raw["config"])
+        config = StudyConfig.model_validate(_as_it_began(raw["config"]))
         return _resolve(config, raw["space"], profiles)
 
     def fingerprint(self) -> str:
@@ -115,6 +115,16 @@ class Plan:
         if config.runner != AUTO:
             registry.load("runners", config.runner)
         return _resolve(config, self.space_source, self.profiles)
+
+
+def _as_it_began(config: dict[str, Any]) -> dict[str, Any]:
+    """Before `training.init` was a key all trainings began plain; a study from then goes on so, or its trials would not compare."""
+    teacher = config["teacher"]
+    return {
+        **config,
+        "training": {"init": "plain", **config["training"]},
+        "teacher": {**teacher, "training": {"init": "plain", **teacher["training"]}},
+    }
 
 
 def make_plan(config: StudyConfig) -> Plan:

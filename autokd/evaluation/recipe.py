@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autokd import registry
-from autokd.config.checks import RECIPE_KEYS
+from autokd.config.checks import DISTILL_KEYS, RECIPE_KEYS
 from autokd.config.plan import Plan
 from autokd.config.study_file import DistillationConfig, TrainingConfig
 from autokd.config.untaught import LABELS as LABELS
@@ -37,6 +37,11 @@ def make_recipe(training: TrainingConfig, params: Mapping[str, ParamValue], size
     return Recipe(samples=merged.total_samples(size), **fields)
 
 
+def init_of(training: TrainingConfig, params: Mapping[str, ParamValue]) -> str:
+    """What a candidate's training from nothing begins with; arguments as those of :func:`make_recipe`."""
+    return str(params.get("init", training.init))
+
+
 def tuning_recipe(training: TrainingConfig, params: Mapping[str, ParamValue], base: Recipe) -> Recipe:
     """The shorter, gentler recipe after pruning."""
     samples = params.get("tune_samples", training.tune_samples)
@@ -51,7 +56,7 @@ def tuning_recipe(training: TrainingConfig, params: Mapping[str, ParamValue], ba
 def method_of(distillation: DistillationConfig, params: Mapping[str, ParamValue]) -> tuple[str, dict[str, Any]]:
     """Name and keyword arguments of a candidate's method."""
     name = str(params.get("method", distillation.method))
-    own = {k: v for k, v in params.items() if k not in (*RECIPE_KEYS, "method", "scheme")}
+    own = {k: v for k, v in params.items() if k not in (*DISTILL_KEYS, "method", "scheme")}
     given = dict(distillation.options) if name == distillation.method else {}
     return name, given | own
 

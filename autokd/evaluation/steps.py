@@ -15,10 +15,10 @@ from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import LABELS, Teaching, make_teaching, tuning_recipe
+from autokd.evaluation.recipe import LABELS, Teaching, init_of, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
 from autokd.evaluation.stages.build import Build
-from autokd.evaluation.stages.distill import Distill
+from autokd.evaluation.stages.distill import distilled
 from autokd.evaluation.stages.export import Export
 from autokd.evaluation.stages.measure import Measure, Quality
 from autokd.evaluation.stages.prune import Cutting, Prune
@@ -133,7 +133,9 @@ class Evaluation:
 
     def teach(self, root: Stored[Result], blueprint: Blueprint, teaching: Teaching) -> Stored[Trained]:
         """Train a student from nothing."""
-        return self.do(Distill(blueprint, self.training(teaching)), root, self.until)
+        plan = self.parts.plan
+        init = init_of(plan.config.training, plan.space.of_stage(Stage.DISTILL, self.candidate.params))
+        return self.do(distilled(blueprint, self.training(teaching), init), root, self.until)
 
     def training(self, teaching: Teaching) -> Training:
         """A training of this student: by the study's teacher, or by another student of the search, or else by labels alone."""

@@ -18,7 +18,7 @@ from autokd.config.objectives import Constraint, Objective
 from autokd.deployment.verify import Agreement
 from autokd.evaluation.recipe import Teaching
 from autokd.evaluation.stages.build import Build
-from autokd.evaluation.stages.distill import Distill, TrainOn
+from autokd.evaluation.stages.distill import Distill, DistillWhitened, TrainOn, distilled
 from autokd.evaluation.stages.export import Export
 from autokd.evaluation.stages.measure import Answers, Measure, Quality
 from autokd.evaluation.stages.narrow import Narrow
@@ -48,6 +48,7 @@ STAGES: list[Any] = [
     Build(BLUEPRINT),
     Screen(BLUEPRINT, Cutting({"1": 0.5}), 32, DATA, (CLOCK,), CLOCK),
     Distill(BLUEPRINT, TRAINING),
+    DistillWhitened(BLUEPRINT, TRAINING),
     TrainOn(BLUEPRINT, TRAINING),
     Prune(BLUEPRINT, Cutting({"1": 0.5}), TRAINING),
     Narrow(BLUEPRINT, TRAINING, 0.8, COST, (CLOCK,), CLOCK),
@@ -115,9 +116,17 @@ def test_class_weights_are_in_the_key_and_none_leaves_it_as_it_was(of: Any) -> N
     assert len(set(keys)) == len(stated)
 
 
+def test_first_weights_are_in_the_key_where_they_differ() -> None:
+    plain, auto = (distilled(BLUEPRINT, TRAINING, init) for init in ("plain", "auto"))
+    assert key_of(plain, ROOT) == key_of(Distill(BLUEPRINT, TRAINING), ROOT), "of versions that knew no other"
+    assert key_of(auto, ROOT) != key_of(plain, ROOT)
+    table = replace(BLUEPRINT, family="mlp", shape={})
+    assert distilled(table, TRAINING, "auto") == distilled(table, TRAINING, "plain"), "no convolution: the same work"
+
+
 def test_a_revision_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key_of(STAGES[2], ROOT)
-    monkeypatch.setattr(Distill, "revision", 2)
+    monkeypatch.setattr(Distill, "revision", Distill.revision + 1)
     assert key_of(STAGES[2], ROOT) != before
 
 
