@@ -33,8 +33,8 @@ from autokd.students.blueprint import Blueprint
 from autokd.students.build import family_key
 from autokd.trial import Measurement, ParamValue, Stage
 
-SAMPLES, STEPS = 16, 3
-"""Of the short look at how fast a root learns; the first step pays for what is loaded once."""
+SAMPLES, STEPS, ENOUGH_S = 64, 3, 0.5
+"""Of the short look at how fast a root learns; the first step pays for what is loaded once, unless it alone takes long."""
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,6 @@ def _train_s(blueprint: Blueprint, dataset: Dataset) -> float:
             began = time.process_time()
             F.cross_entropy(student(inputs), targets).backward()
             times.append(time.process_time() - began)
+            if times[-1] > ENOUGH_S:
+                break
     return min(times) / len(index)

@@ -27,7 +27,7 @@ from autokd.strategies.job import Job, Tally, rung_of, searched
 from autokd.strategies.monitors import watch_trials
 from autokd.strategies.recovery import Recovery
 from autokd.strategies.sampling import make_sampler, random_proposals
-from autokd.strategies.strategy import make_strategy
+from autokd.strategies.strategy import DONE, make_strategy
 from autokd.strategies.tutors import Tutors
 from autokd.trial import CONTINUES, Candidate, Outcome, TrialRecord
 
@@ -136,6 +136,9 @@ class Driver:
             now = self.budget.clock()
             self.strategy.beside_s = self.budget.beside_s(sum(now - self.begun_at[n] for n in self.running))
         move = self.strategy.next_move()
+        if move == DONE:
+            self.budget.stop("nothing that is worth it fits into what is left of the budget")
+            return False
         if isinstance(move, Candidate):
             assert move.rung is not None
             self.ledger.enqueue(searched(move.params, self.plan), **{RUNG_KEY: asdict(move.rung)})

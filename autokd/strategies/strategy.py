@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SAMPLE = "sample"
 """The move of a strategy that has none of its own: the study's sampler is to propose the next candidate."""
+DONE = "done"
+"""The move of a strategy for which too little of the budget is left: the search ends."""
 
 
 class Strategy(Protocol):
@@ -42,7 +44,7 @@ class Strategy(Protocol):
         ...
 
     def next_move(self) -> Candidate | str | None:
-        """A candidate with a rung; ``SAMPLE`` to ask the study's sampler; ``None`` to wait for running trials."""
+        """A candidate with a rung; ``SAMPLE`` to ask the study's sampler; ``None`` to wait for running trials; ``DONE`` to end."""
         ...
 
     def begun(self, number: int, candidate: Candidate) -> None:

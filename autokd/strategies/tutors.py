@@ -12,8 +12,8 @@ from autokd.trial import TAUGHT_BY, TRAINING, Candidate, Outcome, TrialRecord, T
 BETTER = 0.93
 """Another student takes over from the one that teaches once it makes so much fewer errors: its answers must be computed anew."""
 AHEAD = 0.95
-"""A student that is trained on learns from one that makes at most such a share of its errors; one that was made smaller, or begins
-from nothing, from any that is better."""
+"""A student learns from one that makes at most such a share of its errors, or of those of the larger one that it comes from. Measured on
+traffic signs: from one with .84 of them .9 to 1.4 points better on test than from labels, from itself no better."""
 SHARE = 0.1
 """The answers of a student may cost at most such a share of the CPU seconds that are left."""
 FORWARD = 1 / 3
@@ -81,12 +81,12 @@ class Tutors:
             return None
         self._choose(left_s, fixed=rung is None)
         chosen = self.teaching
-        if chosen is None:
+        if chosen is None or rung is None:
+            return None if chosen is None else chosen.tutor
+        own = self.known.get(rung.parent) if rung.parent is not None else None
+        if own is None:  # a root learns for longer than whoever could teach it by now, and would stay where that one is
             return None
-        own = self.known.get(rung.parent) if rung is not None and rung.parent is not None else None
-        if own is not None and rung is not None and rung.kind == "train":
-            return chosen.tutor if _errors(chosen) <= AHEAD * _errors(own) else None
-        return chosen.tutor
+        return chosen.tutor if _errors(chosen) <= AHEAD * _errors(own) else None
 
     def _choose(self, left_s: float, fixed: bool) -> None:
         """The best student takes over where that pays; of independent trials the first that taught goes on."""

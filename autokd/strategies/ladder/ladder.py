@@ -23,14 +23,17 @@ from autokd.strategies.ladder.forecast import Forecast
 from autokd.strategies.ladder.nodes import Forest, Node, rate_of
 from autokd.strategies.ladder.prospects import Survey
 from autokd.strategies.ladder.roots import SEARCHED, proposed_root
+from autokd.strategies.strategy import DONE
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
 
 STARTERS = 2
 """So many of the family's roots are trained before anything is compared; from one alone the next cannot be foretold, and with one
 whole budgets went into the cheapest."""
-FIRST_SHARE, SECOND_SHARE, LEAST = 0.15, 0.35, 0.25
-"""The first of them takes at most such a share of the CPU seconds that are left, the second such a one; at least such a share of
-a whole training."""
+FIRST_SHARE, SECOND_SHARE, LEAST = 0.15, 0.4, 0.6
+"""The first of them takes at most such a share of the CPU seconds that are left; the second is the dearest root of which at least
+``LEAST`` of a whole training fits into its share."""
+TEACHERLY = 0.2
+"""The dearest root of all is more a teacher than a student: it is the second only where a whole training takes at most such a share."""
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
 nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
@@ -117,7 +120,7 @@ class Ladder:
             return None if self.forest.running() else self._new_root()
         return self._most_promising(waiting)
 
-    def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | None:
+    def _most_promising(self, waiting: Sequence[Mapping[str, ParamValue]]) -> Candidate | str | None:
         """What promises most hypervolume a CPU second and can be had with what is left of the budget."""
         mine = self.family_roots_begun()
         done = [r for r in mine if r.state == "measured"]
@@ -137,8 +140,11 @@ class Ladder:
         may = self._usual_root() <= left and not any(r.state == "running" for r in later)
         if may and (best is None or best.rate < self._rate_of_roots(later) or self._due(later)):
             return self._new_root()
-        if best is None:  # once nothing runs either, a last root ends the budget: nothing else says that it is spent
-            return None if self.forest.running() else self._new_root()
+        if best is None:
+            if self.forest.running():
+                return None
+            # a last root ends a budget that counts no CPU seconds: nothing else says that it is spent
+            return self._new_root() if math.isinf(left) else DONE
         if best.node is None:
             return Candidate(best.params or waiting[0], best.rung)
         return Candidate(best.node.params, best.rung)
@@ -154,12 +160,18 @@ class Ladder:
         places = [k for p in waiting if (k := known.place(p)) is not None]
         if not places:
             return Candidate(waiting[0], Rung("root", 1.0))
-        cheapest = len(waiting) == len(self.first)
-        bears = (FIRST_SHARE if cheapest else SECOND_SHARE) * left
-        place = places[0]
-        if not cheapest:
-            place = max((k for k in places if known.whole_s(k) <= bears), default=places[0])
-        return Candidate(known.roots[place], Rung("root", round(min(1.0, max(LEAST, bears / known.whole_s(place))), 3)))
+        if len(waiting) == len(self.first):
+            return self._root(known, places[0], FIRST_SHARE * left)
+        bears = SECOND_SHARE * left
+        last = len(known.roots) - 1
+        fit = [k for k in places if LEAST * known.whole_s(k) <= bears]
+        fit = [k for k in fit if k < last or known.whole_s(k) <= TEACHERLY * left]
+        return self._root(known, max(fit, default=places[0]), bears)
+
+    def _root(self, known: Survey, place: int, bears_s: float) -> Candidate:
+        """A root, trained as long as so many CPU seconds allow: at most once, and never hardly at all."""
+        share = round(min(1.0, max(LEAST / 2, bears_s / known.whole_s(place))), 3)
+        return Candidate(known.roots[place], Rung("root", share))
 
     def _bounded_s(self) -> float:
         """CPU seconds that are left of a budget of seconds, on the clock or not; infinite where there is none."""
