@@ -317,7 +317,8 @@ def main() -> None:
             f"Accuracy on the validation split in per cent, mean over {asked.seeds} seeds ± standard deviation; gains in points,"
             " mean of the seeds' differences ± its standard error.",
             table(GAIN_HEAD, gains),
-            f"Batches of 64 against 128, {SMALL}, both whitened, labels alone:",
+            f"Batches of 64 against 128, {SMALL}, both whitened, labels alone; fewer samples are as many as fit into the CPU"
+            " seconds of batches of 128:",
             table(BATCH_HEAD, batches),
         ]
     )
