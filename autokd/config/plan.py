@@ -118,13 +118,8 @@ class Plan:
 
 
 def _as_it_began(config: dict[str, Any]) -> dict[str, Any]:
-    """Before `training.init` was a key all trainings began plain; a study from then goes on so, or its trials would not compare."""
-    teacher = config["teacher"]
-    return {
-        **config,
-        "training": {"init": "plain", **config["training"]},
-        "teacher": {**teacher, "training": {"init": "plain", **teacher["training"]}},
-    }
+    """Before `training.init` was a key students began plain; a study from then goes on so, or its trials would not compare."""
+    return {**config, "training": {"init": "plain", **config["training"]}}
 
 
 def make_plan(config: StudyConfig) -> Plan:

@@ -61,7 +61,7 @@ class TrainingConfig(_Block):
         None, description="none; auto: rare classes count more in the loss; or {class: weight}, others 1; not searched"
     )
     init: Literal["auto", "plain"] = Field(
-        "auto", description="first weights: auto (of pictures a whitening first convolution), plain (the family's own)"
+        "auto", description="students' first weights: auto (a first convolution that whitens), plain (the family's own)"
     )
     tune_samples: int | None = Field(None, ge=0, description="samples after pruning (default: 30 % of samples)")
     tune_lr: float | None = Field(None, gt=0, description="peak rate after pruning (default: half of lr)")

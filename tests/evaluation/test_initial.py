@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,9 @@ def test_another_word_is_refused(where: str) -> None:
 
 def test_a_study_from_before_goes_on_as_it_began() -> None:
     text = planned().to_json()
-    before = text.replace('"init": "auto", ', "")
-    assert before.count('"init"') == text.count('"init"') - 2 == 0
-    assert (
-        Plan.from_json(before).fingerprint()
-        == planned(training__init="plain", teacher__training__init="plain").fingerprint()
-    )
+    before = json.loads(text)
+    del before["config"]["training"]["init"], before["config"]["teacher"]["training"]["init"]
+    assert Plan.from_json(json.dumps(before)).fingerprint() == planned(training__init="plain").fingerprint()
     assert Plan.from_json(text).fingerprint() == planned().fingerprint()
 
 
