@@ -312,6 +312,11 @@ class CurvePoint:
     cpu_s: float
 
 
+CACHED_VIEWS, FRESH_VIEWS = 4, 64
+"""Of `views: auto`. Labels cost nothing to ask again: on 4,275 pictures of clothes 64 views are worth .7 points over 4, on 3,345 of
+traffic signs 2.9 (one seed each, 25 passes)."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a student is trained; each field may be fixed in ``training:`` or searched.
@@ -323,7 +328,7 @@ class Recipe:
         lr: Peak rate of the one-cycle schedule.
         weight_decay: Coefficient; not applied to biases and norms.
         augment: Name of the augmentation; see ``augmentations`` of the modality.
-        views: Number of seeded views.
+        views: Number of seeded views; 0: 4 where a teacher scores each, and without one another for every pass.
         label_smoothing: Of the cross-entropy term.
         precision: ``"float32"``, or ``"bfloat16"`` for the operators that PyTorch's autocast runs in it; weights, gradients'
             sums and the loss stay float32.
@@ -339,3 +344,13 @@ class Recipe:
     label_smoothing: float = 0.0
     precision: str = "float32"
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cached_views(self) -> int:
+        """How many views a teacher is asked for before the search."""
+        return self.views or CACHED_VIEWS
+
+    @property
+    def fresh_views(self) -> int:
+        """How many views a training by labels alone goes through, one a pass over the data."""
+        return self.views or FRESH_VIEWS

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from common import HERE, LATENCY
 from plain_sets import PlainSet
 from plain_tables import SCRIPT, File, Run
 
-from autokd.cli.search import init
 from autokd.config.load import from_yaml
 from autokd.config.plan import make_plan
 from autokd.data.dataset_store import open_dataset
@@ -102,28 +98,23 @@ class SetRuns:
         if seed not in self._datasets:
             file = self.folder / "study.yaml"
             file.unlink(missing_ok=True)
-            commands, overrides = self._study
             report = self.folder / "charged.json"
-            made = run_charged(commands[0], self.folder, self.folder / "output.txt", report)
+            made = run_charged(self._init, self.folder, self.folder / "output.txt", report)
             if made.code:
                 raise StudyError("`autokd init` must write a study file", f"exit code {made.code}")
-            plan = make_plan(from_yaml(file, [*overrides, f"seed={seed}"]))
+            plan = make_plan(from_yaml(file, [f"name={NAME}", f"seed={seed}"]))
             self._datasets = {seed: load_data(plan, self.folder / "reading", lambda text, share: None)}
         return self._datasets[seed]
 
-    @cached_property
-    def _study(self) -> tuple[Commands, list[str]]:
-        """How a study file is made, and the overrides with which it is searched."""
-        named, looks = self.data == self.plain.data, "data" in inspect.signature(init).parameters
-        asked = ["--data", self.data] if looks and not named else []  # the template is that of a named source
-        instead = [] if looks else stand_in(self.plain.stand_in, None if named else self.data)
-        return [[*COMMAND, "init", *asked, "study.yaml"]], [*instead, f"name={NAME}", *self.plain.facts]
+    @property
+    def _init(self) -> list[str]:
+        """How a newcomer makes a study file."""
+        return [*COMMAND, "init", "--data", self.data, "study.yaml"]
 
     def _autokd(self, row: Row) -> Commands:
-        commands, overrides = self._study
-        budget = [f"budget.cpu_s={row.budget_s:g}", "budget.trials=null", f"seed={row.seed}"]
-        words = [word for text in [*overrides, *budget] for word in ("--set", text)]
-        return [*commands, [*COMMAND, "search", "study.yaml", *words]]
+        overrides = [f"name={NAME}", f"budget.cpu_s={row.budget_s:g}", f"seed={row.seed}"]
+        words = [word for text in overrides for word in ("--set", text)]
+        return [self._init, [*COMMAND, "search", "study.yaml", *words]]
 
     def _script(self, row: Row, dataset: Dataset) -> Commands:
         words = [sys.executable, str(PEER), self.data, ".", "--cpu-s", f"{row.budget_s:g}", "--seed", str(row.seed)]
@@ -134,11 +125,6 @@ class SetRuns:
             np.savez(split, train=train, validation=parts.validation)
             words += ["--split", split.name]
         return [words]
-
-
-def stand_in(overrides: Mapping[str, str], path: str | None) -> list[str]:
-    """For an autokd whose ``init`` does not look at data: what a newcomer changes in its template."""
-    return [f"{key}={value}" for key, value in overrides.items()] + ([f"data.path={path}"] if path else [])
 
 
 def read_run(file: Path) -> Run | None:

@@ -6,8 +6,8 @@ import csv
 import gzip
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +37,6 @@ class PlainSet:
         needs: Below the folder of shared data; empty: nothing.
         make: From that folder to a folder that is to be filled.
         data: What a person names: below the filled folder, or the name of a source.
-        facts: Overrides of the study that say what only its owner knows, such as which file holds the test rows.
-        stand_in: Overrides of a study file that was not written by a look at the data.
     """
 
     name: str
@@ -46,8 +44,6 @@ class PlainSet:
     needs: str
     make: Callable[[Path, Path], None]
     data: str
-    facts: tuple[str, ...] = ()
-    stand_in: Mapping[str, str] = field(default_factory=dict)
 
     def prepared(self, shared: Path, folder: Path) -> str:
         """What autokd and the script are given: a path, or the name of a source; made where it is not there.
@@ -147,32 +143,15 @@ def _nothing(source: Path, place: Path) -> None:
     """scikit-learn has them."""
 
 
-PICTURES = {"data.source": "image_folder", "space": "mobilenet_28", "constraints": "[]"}
-TABLE = {"data.source": "csv", "space": "tabular", "constraints": "[]", "teacher": "{family: mlp}"}
 SETS = {
     found.name: found
     for found in (
-        PlainSet("digits", "digits of scikit-learn", "", _nothing, "digits", stand_in={"constraints": "[]"}),
+        PlainSet("digits", "digits of scikit-learn", "", _nothing, "digits"),
         PlainSet(
-            "fashion_mnist_5k",
-            "5,000 pictures of Fashion-MNIST",
-            "fashion_mnist",
-            partial(fashion_mnist, 5000),
-            ".",
-            stand_in=PICTURES,
+            "fashion_mnist_5k", "5,000 pictures of Fashion-MNIST", "fashion_mnist", partial(fashion_mnist, 5000), "."
         ),
-        PlainSet(
-            "fashion_mnist", "Fashion-MNIST", "fashion_mnist", partial(fashion_mnist, None), ".", stand_in=PICTURES
-        ),
-        PlainSet(
-            "adult",
-            "UCI Adult",
-            "tabular",
-            adult,
-            "train.csv",
-            facts=("data.test=test.csv",),
-            stand_in=TABLE | {"training.augment": "none"},
-        ),
-        PlainSet("gtsrb", "German traffic signs", "gtsrb/gtsrb.tar", traffic_signs, ".", stand_in=PICTURES),
+        PlainSet("fashion_mnist", "Fashion-MNIST", "fashion_mnist", partial(fashion_mnist, None), "."),
+        PlainSet("adult", "UCI Adult", "tabular", adult, "train.csv"),
+        PlainSet("gtsrb", "German traffic signs", "gtsrb/gtsrb.tar", traffic_signs, "."),
     )
 }

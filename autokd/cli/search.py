@@ -131,6 +131,7 @@ def retime(
 
 def _ended(study: OpenStudy, reason: str, as_json: bool) -> None:
     from autokd.cli.front import give_front
+    from autokd.study.against import sentence
     from autokd.study.provenance import only_retimes
 
     say(f"{'Re-timing' if only_retimes(study.ledger) else 'Search'} ended: {reason}.")
@@ -139,6 +140,8 @@ def _ended(study: OpenStudy, reason: str, as_json: bool) -> None:
     if as_json or not found:
         return
     place = "" if study.ledger.url == "sqlite:///autokd.db" else f" --storage {study.ledger.url}"
+    if told := sentence(study, found):
+        say(told)
     say(f"Next: autokd export {study.name} -o student.onnx{place}")
     say(f"      autokd dashboard {study.name}{place}")
 

@@ -52,7 +52,10 @@ class TrainingConfig(_Block):
     lr: float = Field(0.2, gt=0, description="peak rate of the one-cycle schedule")
     weight_decay: float = Field(5e-4, ge=0, description="not applied to biases and norms")
     augment: str = Field("auto", description="seeded augmentation: auto, none, shift, shift_flip, crop_flip, noise")
-    views: int = Field(4, ge=1, le=64, description="seeded views of the train split; the teacher scores each once")
+    views: int | Literal["auto"] = Field(
+        4,
+        description="seeded views of the train split, 1 to 64; the teacher scores each once; auto: without one always new",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the cross-entropy term")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the device computes in it (AVX512-BF16, AMX, recent GPUs)"
@@ -77,6 +80,13 @@ class TrainingConfig(_Block):
     @classmethod
     def _weights(cls, given: Any) -> Any:
         return stated_weights(given)
+
+    @field_validator("views")
+    @classmethod
+    def _some_views(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 64:
+            raise ValueError("Input should be a number from 1 to 64, or auto")
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:

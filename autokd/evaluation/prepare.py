@@ -247,7 +247,7 @@ def _fill_banks(
     filled: dict[str, str] = {}
     taps = taps_of(plan)
     for recipe in recipes(plan, len(dataset.splits.train)):
-        views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.views)
+        views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.cached_views)
         whole = max(1, views.size // recipe.batch_size) * min(recipe.batch_size, views.size)
         used = min(views.count, max(1, math.ceil(recipe.samples / whole)))
         place = folder / digest([teacher.fingerprint, views.fingerprint])[:32]

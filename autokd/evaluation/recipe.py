@@ -34,6 +34,7 @@ def make_recipe(training: TrainingConfig, params: Mapping[str, ParamValue], size
         values["samples"] = values["epochs"] = None
     merged = TrainingConfig.model_validate(values | own)
     fields = {k: getattr(merged, k) for k in RECIPE_KEYS if k not in ("samples", "epochs")}
+    fields["views"] = 0 if merged.views == "auto" else merged.views
     return Recipe(samples=merged.total_samples(size), **fields)
 
 

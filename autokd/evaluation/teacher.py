@@ -133,7 +133,7 @@ def _train(
         try:
             targets = np.asarray(dataset.targets[dataset.splits.train])
             lesson = Lesson(
-                SeededViews(dataset, recipe.augment, seed, recipe.views),
+                SeededViews(dataset, recipe.augment, seed, recipe.fresh_views),
                 targets,
                 (np.asarray(dataset.inputs[index]), np.asarray(dataset.targets[index])),
                 recipe,

@@ -45,8 +45,8 @@ def ask(tutor: Tutor, parts: Parts, trial: TrialDir, recipe: Recipe) -> Banks | 
         return None
     stored = Stored(Stage(tutor.stage), tutor.key, parts.store.path(tutor.stage, tutor.key), Trained.read(value))
     config: StudyConfig = parts.plan.config
-    count = views_of(parts.train_size, recipe.views)
-    views = SeededViews(parts.dataset, recipe.augment, config.seed, recipe.views)
+    count = views_of(parts.train_size, recipe.fresh_views)
+    views = SeededViews(parts.dataset, recipe.augment, config.seed, recipe.fresh_views)
     place = parts.home.parent.parent / "banks" / digest([tutor.key, views.fingerprint])[:32]
     began, cpu = time.monotonic(), time.process_time()
     with trial.guard(Stage.DISTILL):

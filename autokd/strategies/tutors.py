@@ -12,8 +12,8 @@ from autokd.trial import TAUGHT_BY, TRAINING, Candidate, Outcome, TrialRecord, T
 BETTER = 0.93
 """Another student takes over from the one that teaches once it makes so much fewer errors: its answers must be computed anew."""
 AHEAD = 0.95
-"""A student learns from one that makes at most such a share of its errors, or of those of the larger one that it comes from. Measured on
-traffic signs: from one with .84 of them .9 to 1.4 points better on test than from labels, from itself no better."""
+"""A student learns from one that makes at most such a share of its errors, or of those of the larger one that it comes from.
+Measured on traffic signs: from one with .84 of them .9 to 1.4 points better on test than from labels, from itself no better."""
 SHARE = 0.1
 """The answers of a student may cost at most such a share of the CPU seconds that are left."""
 FORWARD = 1 / 3

@@ -10,6 +10,7 @@ import pandas as pd
 
 from autokd.config.objectives import metric_of
 from autokd.errors import UserError
+from autokd.study.against import title as title
 from autokd.trial import Measurement
 
 UNITS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}
@@ -55,17 +56,6 @@ def unit_of(metric: str) -> str:
 def where(measurement: Measurement) -> str:
     """What a measurement was taken of: a device, the data, or the file itself."""
     return measurement.profile or ("validation split" if metric_of(measurement.metric).needs_training else "the file")
-
-
-def title(metric: str) -> str:
-    """A metric's name for people, without its unit; as it is where it is a person's own, or another version's."""
-    if metric == "params":
-        return "parameters"
-    try:
-        unit = metric_of(metric).unit
-    except UserError:
-        return metric
-    return metric if ":" in metric else metric.removesuffix(f"_{unit}").replace("_", " ")
 
 
 def clock_words(extra: Mapping[str, Any]) -> str:

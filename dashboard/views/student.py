@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective
 from autokd.dashboard.analysis import ablation, evidence, importance, student_tables, students, texts
 from autokd.dashboard.analysis.selection import compromise
 from autokd.dashboard.analysis.texts import plain
@@ -19,13 +19,7 @@ from autokd.figures import blocks_figure, curves_figure, stages_figure
 from autokd.formatting import number
 from autokd.storage.lineage import INHERITS
 from autokd.storage.results import Member
-
-WORDS = {
-    "latency_ms": ("faster", "slower"),
-    "size_bytes": ("smaller", "larger"),
-    "params": ("fewer parameters", "more parameters"),
-}
-"""What a cost is called that is below and above the teacher's."""
+from autokd.study.against import against
 
 
 def page(view: View) -> None:
@@ -114,20 +108,6 @@ def origin(member: Member) -> str:
     if member.record.artifact_sha256 != was["sha256"]:
         words += " The clock of this study's device chose other operators for int8, so the file is another one."
     return words
-
-
-def against(value: float, teacher: float | None, metric: str) -> str:
-    """``accuracy -5.9 points``, ``18 times faster``; empty where there is nothing to compare with."""
-    known = metric_of(metric)
-    name = texts.title(metric)
-    if teacher is None:
-        return ""
-    if known.unit == "ratio":
-        return f"{name} {100 * (value - teacher):+.1f} points"
-    if known.log_scale and value > 0 and teacher > 0:
-        less, more = WORDS.get(metric, (f"less {name}", f"more {name}"))
-        return f"{teacher / value:.3g} times {less}" if value <= teacher else f"{value / teacher:.3g} times {more}"
-    return f"{name} {value - teacher:+.3g} {known.unit}".rstrip()
 
 
 def architecture(view: View, member: Member) -> None:

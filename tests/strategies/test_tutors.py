@@ -45,24 +45,27 @@ def test_the_best_teaches_what_is_smaller_and_who_is_much_worse() -> None:
     assert best is not None and (best.number, best.key) == (1, "key of 0.9")
     assert known.of(rung("train", 0), 0.5, math.inf) == best
     assert known.of(rung("train", 1), 0.5, math.inf) is None, "the best has nobody to learn from"
-    assert known.of(rung("narrow", 1), 0.5, math.inf) == best, "what is made smaller learns from its parent"
+    assert known.of(rung("narrow", 1), 0.5, math.inf) is None, "nor has what comes from it"
+    assert known.of(Candidate({"width_1": 8}, Rung("root", 1.0)), 0.5, math.inf) is None, "a root goes by the labels"
 
 
 def test_another_takes_over_only_when_it_is_much_better() -> None:
     known = tutors()
+    known.tell(9, student(0.5))
     known.tell(0, student(0.80))
-    assert getattr(known.of(rung("narrow", 0), 0.5, math.inf), "number", None) == 0
+    assert getattr(known.of(rung("narrow", 9), 0.5, math.inf), "number", None) == 0
     known.tell(1, student(1 - 0.2 * (BETTER + 0.02)))
-    assert getattr(known.of(rung("narrow", 0), 0.5, math.inf), "number", None) == 0
+    assert getattr(known.of(rung("narrow", 9), 0.5, math.inf), "number", None) == 0
     known.tell(2, student(1 - 0.2 * (BETTER - 0.02)))
-    assert getattr(known.of(rung("narrow", 0), 0.5, math.inf), "number", None) == 2
+    assert getattr(known.of(rung("narrow", 9), 0.5, math.inf), "number", None) == 2
 
 
 def test_answers_must_be_worth_their_seconds() -> None:
     known = tutors()
+    known.tell(9, student(0.5, cpu_s=1.0))
     known.tell(0, student(0.80, cpu_s=30.0))
-    assert known.of(rung("narrow", 0), 0.5, left_s=50.0) is None, "10 s for a view, 5 allowed"
-    assert known.of(rung("narrow", 0), 0.5, left_s=150.0) is not None
+    assert known.of(rung("narrow", 9), 0.5, left_s=50.0) is None, "10 s for a view, 5 allowed"
+    assert known.of(rung("narrow", 9), 0.5, left_s=150.0) is not None
 
 
 def test_of_independent_trials_one_teaches_all_that_follow() -> None:

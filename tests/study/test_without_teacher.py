@@ -13,9 +13,15 @@ from support import Ran, tiny
 from autokd.config.load import from_dict
 from autokd.config.plan import Plan, make_plan
 from autokd.errors import ConfigError
+from autokd.evaluation.parts import Parts
+from autokd.evaluation.pipeline import evaluate
+from autokd.evaluation.recipe import make_recipe
+from autokd.evaluation.trial_dir import TrialDir
 from autokd.storage.ledger import record_of
+from autokd.storage.results import choose
+from autokd.study.against import sentence
 from autokd.study.study import Study
-from autokd.trial import TrialRecord
+from autokd.trial import Candidate, Origin, Outcome, Rung, TrialRecord, Tutor
 
 BOTH: dict[str, Any] = {
     "family": "mobilenet",
@@ -83,6 +89,19 @@ def test_agreement_needs_somebody_to_agree_with(word: str) -> None:
         plan(teacher=word, constraints=["agreement >= 0.9"])
 
 
+def test_by_labels_every_pass_may_see_another_view() -> None:
+    recipe = make_recipe(plan(training__views="auto").config.training, {}, 100)
+    assert (recipe.cached_views, recipe.fresh_views) == (4, 64)
+    stated = make_recipe(plan(training__views=3).config.training, {}, 100)
+    assert (stated.cached_views, stated.fresh_views) == (3, 3)
+
+
+@pytest.mark.parametrize("views", [0, 65, "many"])
+def test_views_are_a_few_or_auto(views: Any) -> None:
+    with pytest.raises(ConfigError, match=r"training\.views"):
+        plan(training__views=views)
+
+
 # -------------------------------------------------------------------------------------------------------- whole searches
 
 
@@ -110,27 +129,35 @@ def test_a_study_without_a_teacher_from_search_to_receipt(
     assert more.code == 0, more.stderr
 
 
-def test_the_best_student_teaches_the_next(
-    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
-) -> None:
-    study_in(tmp_path, teacher="auto", search={"strategy": "ladder"}, budget__trials=5, **TAUGHT)
-    ran = run_cli("search", "study.yaml", cwd=tmp_path)
-    assert ran.code == 0, ran.stderr
+def test_a_student_teaches_another(tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]) -> None:
+    study_in(tmp_path, teacher="auto", search={"strategy": "ladder"}, budget__trials=2, **TAUGHT)
+    assert run_cli("search", "study.yaml", cwd=tmp_path).code == 0
     study = opened(tmp_path)
-    records = [record(study, n) for n in range(5)]
-    taught = [r for r in records if "taught_by" in r.notes]
-    assert records[0].notes.get("taught_by") is None, "the first has nobody to learn from"
-    assert taught, [r.rung for r in records]
-    for found in taught:
-        assert any(s.stage == "teach" for s in found.stages), "what the answers cost is charged"
-        assert found.notes["taught_by"] < len(records)
+    first, second = record(study, 0), record(study, 1)
+    assert "taught_by" not in first.notes and "taught_by" not in second.notes, "roots learn from the labels"
+    origin, tutor = (Origin("distill", key_of_training(r), "") for r in (first, second))
+    parts = Parts.open(study.home)
+    try:
+        step = Candidate(first.params, Rung("train", 1.0, 0))
+        teacher = Tutor(1, tutor.stage, tutor.key, second.params)
+        alone = evaluate(step, parts, TrialDir(tmp_path / "alone", parts.store), origin)
+        taught = evaluate(step, parts, TrialDir(tmp_path / "taught", parts.store), origin, tutor=teacher)
+        again = evaluate(step, parts, TrialDir(tmp_path / "again", parts.store), origin, tutor=teacher)
+        gone = Tutor(1, tutor.stage, "0" * 64, second.params)
+        lost = evaluate(step, parts, TrialDir(tmp_path / "lost", parts.store), origin, tutor=gone)
+    finally:
+        parts.close()
+    assert {r.outcome for r in (alone, taught, again, lost)} == {Outcome.MEASURED}
+    assert taught.notes["taught_by"] == 1 and any(s.stage == "teach" for s in taught.stages), "the answers are charged"
+    assert key_of_training(taught) != key_of_training(alone), "whoever teaches is in the key"
+    assert taught.artifact_sha256 != alone.artifact_sha256
+    assert all(s.cached for s in again.stages if s.stage == "distill")
+    assert "taught_by" not in lost.notes and key_of_training(lost) == key_of_training(alone), "by labels, then"
     assert list((tmp_path / ".autokd" / "banks").glob("*/logits/view-*.npy"))
-    # the same study again in another folder: the same students
-    other = tmp_path / "again"
-    other.mkdir()
-    study_in(other, teacher="auto", search={"strategy": "ladder"}, budget__trials=2, **TAUGHT)
-    assert run_cli("search", "study.yaml", cwd=other).code == 0
-    assert record(opened(other), 0).artifact_sha256 == records[0].artifact_sha256
+
+
+def key_of_training(found: TrialRecord) -> str:
+    return next(s.key for s in found.stages if s.stage == "distill")
 
 
 def test_independent_trials_are_taught_after_a_fifth_of_the_budget(
@@ -166,3 +193,19 @@ def test_every_cpu_second_is_charged(
     assert opened(tmp_path).status()["spent_cpu_s"] >= before + 5.0, "what a resume costs is added"
     told = run_cli("status", "tiny", cwd=tmp_path)
     assert "CPU s in all" in told.stdout
+
+
+def test_a_search_ends_with_what_was_won_at_what_loss_and_what_it_cost(finished: Path) -> None:
+    study = opened(finished)
+    told = sentence(study, study.front())
+    knee = choose(study.front(), study.plan.objectives)
+    facts = study.status()["teacher"]["measurements"]
+    teacher = {m["metric"]: m["value"] for m in facts}
+    latency, accuracy = knee.record.value("latency_ms@cpu_1_thread"), knee.record.value("accuracy")
+    assert latency is not None and accuracy is not None
+    faster = teacher["latency_ms"] / latency
+    words = f"{faster:.3g} times faster" if faster >= 1 else f"{1 / faster:.3g} times slower"
+    assert told.startswith(f"Trial {knee.number}, the knee: {words} and ") and "than the teacher" in told
+    assert f"accuracy {100 * (accuracy - teacher['accuracy']):+.1f} points" in told
+    assert told.endswith(f"found in {study.status()['spent_cpu_s']:.0f} CPU seconds in all.")
+    assert sentence(study, []) == ""

@@ -225,7 +225,7 @@ def train_seconds(plan: Plan, parts: Parts, params: Mapping[str, ParamValue]) ->
         student = parts.blueprint(plan.space.of_stage(Stage.BUILD, params)).build()
         began = time.perf_counter()
         lesson = Lesson(
-            SeededViews(parts.dataset, recipe.augment, plan.config.seed, recipe.views),
+            SeededViews(parts.dataset, recipe.augment, plan.config.seed, recipe.fresh_views),
             np.asarray(parts.dataset.targets[parts.dataset.splits.train]),
             (inputs[:64], targets[:64]),
             short,
@@ -242,7 +242,7 @@ def disk_bytes(plan: Plan, parts: Parts, found: list[Probe]) -> float:
     modality = registry.load("modalities", parts.dataset.spec.kind)()
     data = float(sum(array.nbytes for array in modality.arrays(parts.dataset.inputs).values()))
     every = recipes(plan, parts.train_size)
-    bank = sum(r.views for r in every) * parts.train_size * len(parts.dataset.classes) * 2.0
+    bank = sum(r.cached_views for r in every) * parts.train_size * len(parts.dataset.classes) * 2.0
     file = sorted(p.costs["params"] for p in found)[len(found) // 2] * 4.0
     scores = len(parts.validation[0]) * len(parts.dataset.classes) * 4.0
     trials = (plan.config.budget.trials or 1000) * (4 * file + scores)

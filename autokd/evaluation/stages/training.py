@@ -101,9 +101,13 @@ class Training:
         """The training itself, its checkpoint in ``folder``."""
         recipe, knowledge = self.teaching.recipe, self.teaching.knowledge()
         bank = self.teacher.bank(recipe.augment) if self.teacher is not None else None
-        if bank is not None:  # a longer training than was planned goes through the cached views again
-            known = bank.views if self.teacher is None or self.teacher.views is None else self.teacher.views
-            recipe = replace(recipe, views=min(recipe.views, known))
+        if self.teacher is None or bank is None:
+            views = recipe.fresh_views
+        elif self.teacher.views is not None:
+            views = min(recipe.fresh_views, self.teacher.views)
+        else:  # a longer training than was planned goes through the cached views again
+            views = min(recipe.cached_views, bank.views)
+        recipe = replace(recipe, views=views)
 
         def report(point: CurvePoint) -> None:
             tools.note(

@@ -25,7 +25,7 @@ Restarts cost accuracy (with one after a third of the training .1 points, with f
 budget in one student. At growing distances: I. Loshchilov & F. Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.03983."""
 SHORTEST, SPARE = 0.25, 0.95
 """The end of a budget goes into at least such a part of a usual training on, with some room for what cannot be foretold."""
-ROOT_AHEAD, ROOT_AT_ONCE = (0.5, 1.0, 2.0, 4.0, 8.0), 2.0
+ROOT_AHEAD, ROOT_AT_ONCE = (1.0, 2.0, 4.0, 8.0), 2.0
 """The same for a root, in whole trainings, and what of it is done before it is looked at again."""
 MOST = 0.5
 """At most such a share of the CPU seconds that are left goes into a root at once: something must be left to make of it."""

@@ -33,7 +33,7 @@ FIRST_SHARE, SECOND_SHARE, LEAST = 0.15, 0.4, 0.6
 """The first of them takes at most such a share of the CPU seconds that are left; the second is the dearest root of which at least
 ``LEAST`` of a whole training fits into its share."""
 TEACHERLY = 0.2
-"""The dearest root of all is more a teacher than a student: it is the second only where a whole training takes at most such a share."""
+"""The dearest root of all is more a teacher than a student: it is the second only where all of it takes at most such a share."""
 EXPLORED = 0.05
 """At least so much of the CPU seconds goes into short trainings of proposed roots: what is expected of training on never reaches
 nothing, and a search that follows expectations alone would not look elsewhere again. Not in the budget's last part, though, when no
