@@ -195,7 +195,7 @@ def _volume(gains: np.ndarray) -> float:
     return float(sum(t * _volume(ordered[: k + 1, :-1]) for k, t in enumerate(thickness) if t > 0))
 
 
-USELESS = 2.0
+USELESS = 2.5
 """A student with so many times the errors of the best one is worth nothing, where the study does not say what is."""
 
 

@@ -64,7 +64,7 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
     """All that can be refused before the study is in the ledger."""
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
     from autokd.evaluation.recipe import check_class_weights
-    from autokd.evaluation.screening.preflight import probe, refuse_impossible, set_up_untaught
+    from autokd.evaluation.screening.preflight import probe, refuse_impossible, refuse_unbuildable, set_up_untaught
     from autokd.evaluation.teacher import check_teacher
     from autokd.hardware.profile import check_host
     from autokd.runners.evaluator import Evaluator
@@ -88,7 +88,8 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
         check_teacher(plan, dataset, root / "teachers", device, tell)
         limited = any(not c.needs_training for c in plan.constraints)
         if not limited and registry.shipped("families", plan.space.family):
-            return  # nothing can be impossible
+            refuse_unbuildable(plan, dataset)  # what builds exports, and nothing else can be impossible
+            return
         set_up_untaught(plan, dataset, root, home)
         count = 24 if limited else 4
         with closing(Evaluator(home, screen_limits(plan))) as worker:

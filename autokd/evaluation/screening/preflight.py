@@ -28,6 +28,8 @@ from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import write_json
 from autokd.protocols import Dataset
+from autokd.students.blueprint import Blueprint
+from autokd.students.build import family_key
 from autokd.trial import ParamValue, Stage
 
 TRIALS = 24
@@ -163,6 +165,26 @@ def refuse_impossible(plan: Plan, found: list[Probe], failed: Mapping[str, int])
         law = f"the constraint {constraint} must be possible in this space"
         mend = f"Loosen it, or search a space with smaller students ({len(found)} candidates were tried)."
         raise ConfigError(law, f"{best:.6g} at best", mend)
+
+
+def refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
+    """The least that can be told without a process that may be lost: of a family of ours, some candidate must build.
+
+    Raises:
+        StudyError: None does.
+    """
+    spec, classes = dataset.spec, len(dataset.classes)
+    known = family_key(plan.space.family, spec, classes)
+    reason = "none"
+    for params in corners(plan.space) + draw(plan.space, 2, plan.config.seed):
+        shape = plan.space.of_stage(Stage.BUILD, params)
+        try:
+            Blueprint(plan.space.family, shape, spec, classes, plan.config.search_seed, known).build()
+        except ConfigError as error:
+            reason = str(error)
+            continue
+        return
+    raise StudyError("at least one candidate of the space must build and export", reason)
 
 
 def _unmet(plan: Plan, found: list[Probe]) -> list[Constraint]:
