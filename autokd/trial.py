@@ -19,6 +19,8 @@ RESTED = "rested_at"
 """Note of a trial whose training rested at a checkpoint share of halving, and was stopped there if nothing came after."""
 TAUGHT_BY = "taught_by"
 """Note of a trial that another student of the search taught: that one's number."""
+BY_LABELS = "by_labels"
+"""Note of a trial whose method would ask a teacher while nobody taught yet: it learnt from the labels alone."""
 ERROR = "_error"
 """In a table of trials ``<measurement>_error`` is a measurement's spread, in the measurement's own unit."""
 

@@ -103,8 +103,8 @@ def test_nothing_of_the_repository_is_seen(installed: Installed) -> None:
 
 def test_it_initialises_searches_and_serves(installed: Installed) -> None:
     installed.run("autokd", "init", "study.yaml")
-    short = ("teacher.training.epochs=2", "training.epochs=2", "training.views=1", "budget.trials=2", "concurrency=1")
-    loose = ("constraints=[]", "runner=local")
+    short = ("training.epochs=2", "training.views=1", "budget.trials=2", "concurrency=1")
+    loose = ("runner=local",)
     words = [word for change in (*short, *loose) for word in ("--set", change)]
     installed.run("autokd", "search", "study.yaml", *words)
     found = json.loads(installed.run("autokd", "front", "digits", "--json"))

@@ -142,14 +142,16 @@ class TeacherConfig(BaseModel):
     @classmethod
     def _a_word(cls, given: Any) -> Any:
         words = (NO_TEACHER, OWN_STUDENTS)
-        if given in words:
+        if isinstance(given, TeacherConfig):
+            return given
+        if isinstance(given, str) and given in words:
             return {given: True}
-        if isinstance(given, str) or given is None:
-            known = (*words, *registry.names("teachers"))
-            raise ValueError(
-                f"a teacher must be none, auto or a block, but got {given!r}. {nearest(str(given), known)}"
-            )
-        named = [word for word in words if isinstance(given, Mapping) and given.get(word) is not None]
+        if not isinstance(given, Mapping):
+            mend = nearest(given, (*words, *registry.names("teachers"))) if isinstance(given, str) and given else ""
+            raise ValueError(f"a teacher must be none, auto or a block, but got {given!r}. {mend}".strip())
+        named = [word for word in words if given.get(word) is not None]
+        if named and given[named[0]] is not True:
+            raise ValueError(f"write `teacher: {named[0]}`, but got {given[named[0]]!r} for it")
         if named and any(value and key != named[0] and key != "training" for key, value in given.items()):
             raise ValueError(f"`teacher: {named[0]}` takes no other key: `teacher: {named[0]}`")
         return given

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autokd import registry
+from autokd.config import yaml_file
 from autokd.config.fitting import fitting_space
 from autokd.config.study_file import usual_epochs
 from autokd.data.dataset import load_dataset
@@ -71,6 +72,8 @@ def source_of(given: str) -> tuple[str, str | None]:
         ConfigError: Neither a path nor a source, or a file that no source reads.
     """
     place = Path(given).expanduser()
+    if not given.strip():
+        raise ConfigError("--data must name data", "nothing", "Name a folder of pictures, or a .npz or .csv file.")
     if not place.exists():
         if given in registry.names("data"):
             return given, None
@@ -82,9 +85,9 @@ def source_of(given: str) -> tuple[str, str | None]:
         if any(place.glob("*-images-idx3-ubyte*")):
             return "fashion_mnist", given
         return "image_folder", given
-    if place.suffix == ".npz":
+    if place.suffix.lower() == ".npz":
         return "npz", given
-    if place.name.endswith(TABLES):
+    if place.name.lower().endswith(TABLES):
         return "csv", given
     mend = "Pictures in folders, .npz and .csv can be read as they are; for others write `data.source: my_module:my_function`."
     raise ConfigError("--data must be of a kind that is known", given, mend)
@@ -99,7 +102,7 @@ def study_of(seen: Seen) -> str:
     text = study_template()
     head, _, rest = text.partition("\n\n")
     told = "\n".join(f"# {line}" for line in (f"Seen in {seen.path or seen.source}:", *(f"  {w}" for w in seen.words)))
-    rest = _line(rest, "name: digits", f"name: {name}")
+    rest = _line(rest, "name: digits", f"name: {_quoted(name)}")
     path = f"\n  path: {_quoted(seen.path)}" if seen.path else ""
     path += "".join(f"\n  {key}: {_quoted(value)}" for key, value in seen.options.items())
     rest = _line(rest, "  source: digits", f"  source: {seen.source}")
@@ -117,9 +120,11 @@ def _line(text: str, old: str, new: str) -> str:
     return text[:start] + (f"{new:<{column}}{comment}" if comment else new) + text[end:]
 
 
-def _quoted(path: str | None) -> str:
-    plain = re.fullmatch(r"[\w./+~-][\w./+~ -]*", path or "") is not None
-    return str(path) if plain else "'" + str(path).replace("'", "''") + "'"
+def _quoted(text: str | None) -> str:
+    """A word as YAML reads it back: quoted where it is taken for something else, such as a number."""
+    plain = str(text)
+    simple = re.fullmatch(r"[\w./+~-][\w./+~ -]*", plain) is not None and plain == plain.strip()
+    return plain if simple and yaml_file.scalar(plain) == plain else "'" + plain.replace("'", "''") + "'"
 
 
 def _words(data: Dataset) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autokd import registry
+from autokd.config.checks import DISTILL_KEYS
 from autokd.config.objectives import Constraint, Objective
 from autokd.config.study_file import NO_TEACHER, DistillationConfig, StudyConfig
 from autokd.errors import ConfigError
@@ -41,6 +43,11 @@ def without_teacher(
         fixed["method"] = {"value": LABELS, "stage": "distill"}
     for name in [name for name, p in searched.items() if _only_with(p, gone)]:
         del searched[name]
+    if asks.get(own.method):  # its arguments may stand in the space without a condition
+        taken = {*DISTILL_KEYS, "method", "scheme", *_arguments(LABELS)}
+        for block in (searched, fixed):
+            for name in [n for n, p in block.items() if _stage(p) == "distill" and n not in taken]:
+                del block[name]
     if "method" not in searched:  # what goes with the one that is left is always there
         for p in searched.values():
             if "method" in (p.get("when") or {}):
@@ -95,3 +102,12 @@ def _only_with(parameter: Mapping[str, Any], gone: set[str]) -> bool:
     if wanted is None:
         return False
     return all(name in gone for name in (wanted if isinstance(wanted, list | tuple) else [wanted]))
+
+
+def _stage(given: Any) -> Any:
+    return given.get("stage", "build") if isinstance(given, Mapping) else "build"
+
+
+def _arguments(method: str) -> list[str]:
+    """Names of the keyword arguments of a registered method."""
+    return list(inspect.signature(registry.load("methods", method)).parameters)

@@ -15,7 +15,7 @@ from autokd.compression.plans import GAINS, INT8_GAIN
 from autokd.config.space import allowed_bits
 from autokd.errors import Infeasible
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.recipe import LABELS, Teaching, init_of, make_teaching, tuning_recipe
+from autokd.evaluation.recipe import Teaching, init_of, make_teaching, tuning_recipe
 from autokd.evaluation.screening import verdict
 from autokd.evaluation.stages.build import Build
 from autokd.evaluation.stages.distill import distilled
@@ -35,6 +35,7 @@ from autokd.files import link, read_json, write_atomic, write_json
 from autokd.storage.by_class import BY_CLASS, ByClass
 from autokd.students.blueprint import Blueprint
 from autokd.trial import (
+    BY_LABELS,
     TAUGHT_BY,
     Candidate,
     Measurement,
@@ -144,8 +145,7 @@ class Evaluation:
             return parts.training(teaching)
         lessons = ask(self.tutor, parts, self.trial, teaching.recipe) if self.tutor is not None else None
         if self.tutor is None or lessons is None:
-            if "method" in self.params:
-                self.params["method"] = LABELS
+            self.notes[BY_LABELS] = True  # the parameters stay what was asked for: they are the candidate's name
             return parts.training(teaching.by_labels())
         self.notes[TAUGHT_BY] = self.tutor.number
         return parts.training(teaching, lessons)

@@ -47,12 +47,14 @@ def ask(tutor: Tutor, parts: Parts, trial: TrialDir, recipe: Recipe) -> Banks | 
     config: StudyConfig = parts.plan.config
     count = views_of(parts.train_size, recipe.fresh_views)
     views = SeededViews(parts.dataset, recipe.augment, config.seed, recipe.fresh_views)
-    place = parts.home.parent.parent / "banks" / digest([tutor.key, views.fingerprint])[:32]
     began, cpu = time.monotonic(), time.process_time()
     with trial.guard(Stage.DISTILL):
-        TeacherBank.fill(_teacher(tutor, stored, parts), views, place, count=min(count, views.count), pace=parts.pace)
+        teacher = _teacher(tutor, stored, parts)
+        # by the weights themselves: a stage's key says how they were made, and another study may have made others so
+        place = parts.home.parent.parent / "banks" / digest([teacher.fingerprint, views.fingerprint])[:32]
+        TeacherBank.fill(teacher, views, place, count=min(count, views.count), pace=parts.pace)
     trial.records.append(StageRecord(TEACH, tutor.key, time.monotonic() - began, time.process_time() - cpu))
-    return Banks(tutor.key, {recipe.augment: str(place)}, min(count, views.count))
+    return Banks(teacher.fingerprint, {recipe.augment: str(place)}, min(count, views.count))
 
 
 def _teacher(tutor: Tutor, stored: Stored[Trained], parts: Parts) -> ModuleTeacher:

@@ -25,7 +25,7 @@ from autokd.errors import ConfigError, StudyError
 from autokd.storage.attributes import CONFIG_KEY, CONFIRMED_KEY, RECORD_KEY, RUNG_KEY
 from autokd.storage.ledger import shown_url, sqlite_file, storage_errors
 from autokd.storage.results import Member
-from autokd.trial import CONTINUES, ERROR, RETIMED, Cut, Outcome, Rung, TrialRecord
+from autokd.trial import BY_LABELS, CONTINUES, ERROR, RETIMED, Cut, Outcome, Rung, TrialRecord
 
 Made = TypeVar("Made")
 CHUNK = 500
@@ -281,7 +281,10 @@ def measured_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
     removed = [v for k, v in params.items() if k.startswith("prune_") and isinstance(v, int | float)]
     cut = bool((raw.get("notes") or {}).get("history"))
     found["pruned"] = "pruned" if cut or any(v > 0 for v in removed) else "whole"
-    return found | {f"params_{k}": v for k, v in params.items()}
+    shown = {f"params_{k}": v for k, v in params.items()}
+    if "params_method" in shown and (raw.get("notes") or {}).get(BY_LABELS):
+        shown["params_method"] = "none"  # nobody could teach it yet: for people it learnt from the labels
+    return found | shown
 
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:

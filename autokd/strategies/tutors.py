@@ -42,7 +42,7 @@ class Tutors:
         self.plan = plan
         self.wanted = plan.config.teacher.kind == OWN_STUDENTS
         goal = next((o for o in plan.objectives if o.scale == "linear"), None)
-        self.goal = goal.name if goal is not None else None
+        self.goal = goal.name if goal is not None else "accuracy"  # every trial reports it
         self.sign = 1.0 if goal is None or goal.direction == "maximize" else -1.0
         self.known: dict[int, Known] = {}
         self.teaching: Known | None = None
@@ -50,9 +50,11 @@ class Tutors:
 
     def tell(self, number: int, record: TrialRecord) -> None:
         """A trial ended."""
-        self.taught[number] = record.notes.get(TAUGHT_BY)
+        by = self.taught[number] = record.notes.get(TAUGHT_BY)
+        if by in self.known:  # after a resume whoever taught goes on
+            self.teaching = self.known[by]
         trained = [s for s in record.stages if s.stage in TRAINING]
-        value = record.value(self.goal) if self.goal is not None else None
+        value = record.value(self.goal)
         if not self.wanted or record.outcome != Outcome.MEASURED or not trained or value is None or record.retimed:
             return
         tutor = Tutor(number, trained[-1].stage, trained[-1].key, dict(record.params))
@@ -104,6 +106,8 @@ class Tutors:
 
 
 def _errors(known: Known) -> float:
-    """What is left to gain: errors of a ratio; of another quality its own size."""
+    """What is left to gain: errors of a ratio; of a loss its size, of a score beyond 1 its inverse."""
     quality = known.quality
-    return max(1e-6, 1 - quality) if 0 <= quality <= 1 else max(1e-6, -quality)
+    if quality > 1:
+        return 1 / quality
+    return max(1e-6, 1 - quality if quality >= 0 else -quality)

@@ -16,7 +16,7 @@ from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.heartbeat import driving
 from autokd.storage.ledger import Ledger, check_place, storage_url
 from autokd.study.opened import OpenStudy
-from autokd.study.spent import Spent
+from autokd.study.spent import Spent, spent_before
 from autokd.study.warm_start import check_data, check_source
 from autokd.study.watcher import Silent, Watcher
 from autokd.trial import TrialRecord
@@ -136,9 +136,10 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None, spent: Cal
         watcher.tell("note: every file of the other study is timed", None)
         return received
     if str(study.ledger.attr(STATE_KEY)).startswith("finished") and not only:
-        reason = Driver(study.ledger, study.plan, study.home).finished()
+        before = spent_before(study)
+        reason = Driver(study.ledger, study.plan, study.home, spent=lambda: before).finished()
         if reason:
-            more = "until=null" if study.plan.config.budget.stop and "gain <" in reason else "trials=+10"
+            more = _more(study.plan, reason)
             for name in edited:
                 told = "its students are of the one before. Give the study another `name` to search with this one"
                 watcher.tell(f"warning: {name} was edited since this study searched: {told}", None)
@@ -186,6 +187,15 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None, spent: Cal
     finally:
         watcher.end()
     return driver.finished() or "no more candidates"
+
+
+def _more(plan: Plan, reason: str) -> str:
+    """What of the budget to raise, for a study that ended for a reason."""
+    budget = plan.config.budget
+    if budget.stop and "gain <" in reason:
+        return "until=null"
+    bounds = (("CPU seconds", "cpu_s", budget.cpu_s), (" seconds", "wall_s", budget.wall_s))
+    return next((f"{key}=+{most:g}" for words, key, most in bounds if most and words in reason), "trials=+10")
 
 
 def edited_since(study: OpenStudy) -> list[str]:

@@ -59,12 +59,17 @@ def _check_facts(name: str, before: Any, now: Any) -> None:
     if not before:
         raise StudyError(f"study {name} must have been prepared", "it was not", f"Run `autokd resume {name}`.")
     for key, words in SAME_FACTS.items():
-        if key in now and now[key]["fingerprint"] != before[key]["fingerprint"]:
+        if key in now and _fingerprint(now, key) != _fingerprint(before, key):
             mend = "Its students were scored with the old ones: bring them back, or search anew."
             raise StudyError(f"{words} must be those of study {name}", "others since then", mend)
 
 
 # --------------------------------------------------------------------------------------------------------- receive
+
+
+def _fingerprint(facts: Mapping[str, Any], key: str) -> str | None:
+    """Of the data, or of the teacher; ``None`` where there is none."""
+    return (facts.get(key) or {}).get("fingerprint")
 
 
 def receive(study: OpenStudy, watcher: Watcher) -> str:

@@ -85,6 +85,18 @@ def test_arrays_and_sources_by_name(tmp_path: Path, run_cli: Run, monkeypatch: p
     assert read(tmp_path, "b.yaml") == ("digits", "mobilenet_8")
 
 
+@pytest.mark.parametrize("name", ["123", "null", "1e3", "it's", "yes"])
+def test_a_name_that_yaml_takes_for_something_else_is_quoted(
+    tmp_path: Path, run_cli: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(60))
+    (tmp_path / f"{name}.CSV").write_text("a,b,c\n" + rows)
+    assert run_cli("init", "--data", f"{name}.CSV", cwd=tmp_path).code == 0
+    plan = make_plan(from_yaml(tmp_path / "study.yaml"))
+    assert plan.config.name == name.replace("'", "-") and Path(str(plan.config.data.path)).name == f"{name}.CSV"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -99,7 +99,7 @@ def test_a_ledger_of_the_first_version_has_no_survey() -> None:
 def test_a_root_that_cannot_be_built_is_left_out() -> None:
     made = ladder(known=3, budget={"cpu_s": 60, "trials": None})
     assert made.survey is not None and len(made.survey.roots) == 3
-    assert Survey.of({}, made.first, LATENCY, 10) is None
+    assert Survey.of({}, made.first, LATENCY, 10, ["width_1"]) is None
 
 
 def test_a_budget_in_which_nothing_fits_any_more_ends() -> None:

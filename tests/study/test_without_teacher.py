@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ def test_without_a_teacher_what_needs_one_is_left_out_of_the_space() -> None:
     assert Plan.from_json(found.to_json()) == found
 
 
+def test_arguments_of_a_method_that_is_left_out_go_with_it() -> None:
+    space = BOTH | {
+        "parameters": {"width_1": BOTH["parameters"]["width_1"], "alpha": {"choice": [0.5], "stage": "distill"}}
+    }
+    found = plan(teacher="none", space=space, distillation={"method": "kd", "temperature": 3.0})
+    assert [p.name for p in found.space.parameters] == ["width_1"]
+
+
 def test_students_that_teach_leave_the_space_as_it_is() -> None:
     found = plan(teacher="auto", space=BOTH)
     assert [p.name for p in found.space.parameters] == ["width_1", "method", "alpha", "label_smoothing"]
@@ -72,6 +81,9 @@ def test_students_that_teach_leave_the_space_as_it_is() -> None:
     [
         ("nobody", "none, auto or a block"),
         ("", "none, auto or a block"),
+        (False, "none, auto or a block"),
+        (["auto"], "none, auto or a block"),
+        ({"auto": False}, "write `teacher: auto`"),
         ({"auto": True, "weights": "w.pt"}, "takes no other key"),
         ({"none": True, "family": "mobilenet"}, "takes no other key"),
     ],
@@ -168,12 +180,56 @@ def test_independent_trials_are_taught_after_a_fifth_of_the_budget(
     study = opened(tmp_path)
     records = [record(study, n) for n in range(6)]
     records = [r for r in records if r.began_training]
-    early = records[:1]
-    assert all(r.params["method"] == "none" for r in early), "what nobody taught learnt from the labels, and says so"
+    by_labels = [r for r in records if r.notes.get("by_labels")]
+    assert records[0].params["method"] == "none" or records[0] in by_labels, "nobody could teach the first"
     tutors = {r.notes["taught_by"] for r in records if "taught_by" in r.notes}
     assert len(tutors) <= 1, "one teaches all that follow"
     for found in records:
-        assert (found.params["method"] == "kd") == ("taught_by" in found.notes)
+        asked = found.params["method"] == "kd"
+        assert asked == ("taught_by" in found.notes or found in by_labels), "the parameters stay what was asked for"
+        assert ("alpha" in found.params) == asked
+
+
+def test_a_resumed_ladder_knows_its_roots_again_and_a_student_is_trained_on(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    more = {"space": "mobilenet_8", "search": {"strategy": "ladder"}, "runner": "local", "training": {"epochs": 1}}
+    study_in(tmp_path, teacher="auto", budget={"cpu_s": 14, "trials": None}, **more)
+    assert run_cli("search", "study.yaml", cwd=tmp_path, own_process=True).code == 0
+    before = len(opened(tmp_path).ledger.trials())
+    again = run_cli("search", "study.yaml", cwd=tmp_path, own_process=True)
+    assert again.code == 0 and "this study is finished" in again.stderr and "budget.cpu_s=+14" in again.stderr
+    assert len(opened(tmp_path).ledger.trials()) == before
+    resumed = run_cli("resume", "tiny", "--set", "budget.cpu_s=34", cwd=tmp_path, own_process=True)
+    assert resumed.code == 0, resumed.stderr
+    study = opened(tmp_path)
+    records = [r for t in study.ledger.trials() if (r := record_of(t)) is not None and r.outcome == Outcome.MEASURED]
+    roots = [json.dumps(r.params, sort_keys=True) for r in records if r.rung is not None and r.rung.kind == "root"]
+    assert len(records) > before and len(roots) == len(set(roots)), "no root comes twice"
+    done = run_cli("finish", "tiny", "--trial", str(study.front()[0].number), "--samples", "256", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+
+
+def test_what_nobody_taught_is_timed_on_another_device_too(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    study_in(tmp_path, teacher="none", budget__trials=1)
+    assert run_cli("search", "study.yaml", cwd=tmp_path).code == 0
+    timed = run_cli("retime", "tiny", "--profile", "cpu_1_thread_batch_32", "--name", "other", cwd=tmp_path)
+    assert timed.code == 0, timed.stderr
+    study_in(tmp_path, name="second", teacher="none", budget__trials=2, search={"from": "tiny"})
+    begun = run_cli("search", "study.yaml", cwd=tmp_path)
+    assert begun.code == 0, begun.stderr
+
+
+def test_two_studies_of_one_recipe_keep_their_tutors_apart(
+    tmp_path: Path, study_in: Callable[..., Path], run_cli: Callable[..., Ran]
+) -> None:
+    for name, threads in (("one", 1), ("two", 2)):
+        more = {"name": name, "teacher": "auto", "budget__trials": 4, "resources__cpus_per_trial": threads}
+        study_in(tmp_path, space=BOTH | {"fixed": BOTH["fixed"]}, **more)
+        ran = run_cli("search", "study.yaml", cwd=tmp_path)
+        assert ran.code == 0, ran.stderr
 
 
 # ------------------------------------------------------------------------------------------------------ what it all cost
@@ -195,8 +251,8 @@ def test_every_cpu_second_is_charged(
     assert "CPU s in all" in told.stdout
 
 
-def test_a_search_ends_with_what_was_won_at_what_loss_and_what_it_cost(finished: Path) -> None:
-    study = opened(finished)
+def test_a_search_ends_with_what_was_won_at_what_loss_and_what_it_cost(finished: Path, tmp_path: Path) -> None:
+    study = opened(Path(shutil.copytree(finished, tmp_path / "own")))  # an open ledger leaves files beside it
     told = sentence(study, study.front())
     knee = choose(study.front(), study.plan.objectives)
     facts = study.status()["teacher"]["measurements"]

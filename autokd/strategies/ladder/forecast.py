@@ -112,7 +112,7 @@ class Forecast:
             larger, dearer, places = prospect.larger, prospect.dearer, prospect.places
         left = better**places * self._whole(last) * share ** -(SEASONED if share > 1 else FRESH)
         quality = last.quality + room(last.quality) - left
-        return quality, larger * last.cost, last.around_s + dearer * last.per_share * share
+        return quality, larger * last.cost, max(1e-3, last.around_s + dearer * last.per_share * share)
 
     def of_running(
         self, node: Node, done: Sequence[Node], prospect: Prospect | None = None

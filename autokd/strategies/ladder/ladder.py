@@ -87,7 +87,7 @@ class Ladder:
         """What preparation found: the survey of the family's roots."""
         size = int(((facts.get("data") or {}).get("splits") or {}).get("train", 0))
         samples = make_recipe(self.plan.config.training, {}, size).samples if size else 0
-        self.survey = Survey.of(facts, self.first, self.forest.cost_name, samples) if samples else None
+        self.survey = Survey.of(facts, self.first, self.forest.cost_name, samples, self.searched) if samples else None
 
     def begun(self, number: int, candidate: Candidate) -> None:
         if candidate.rung is not None:

@@ -30,15 +30,19 @@ class Survey:
         costs: Of the objective that ladders walk down; of whichever file is faster.
         train_s: CPU seconds of a training step, a sample.
         samples: Of one whole training.
+        names: What makes a root another one; the bits that it ships do not.
     """
 
     roots: Sequence[Params]
     costs: Sequence[float]
     train_s: Sequence[float]
     samples: int
+    names: Sequence[str]
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], first: Sequence[Params], cost_name: str, samples: int) -> Survey | None:
+    def of(
+        cls, facts: Mapping[str, Any], first: Sequence[Params], cost_name: str, samples: int, names: Sequence[str]
+    ) -> Survey | None:
         """What preparation found of the roots ``first``; ``None`` where it did not look, as version 0.1 did not.
 
         Those that could not be built are left out.
@@ -51,6 +55,7 @@ class Survey:
             [float(root["costs"][cost_name]) for root in known],
             [max(1e-9, float(root["train_s"])) for root in known],
             samples,
+            tuple(names),
         )
 
     def whole_s(self, place: int) -> float:
@@ -59,7 +64,8 @@ class Survey:
 
     def place(self, params: Params) -> int | None:
         """Where a root stands; ``None`` of another."""
-        return next((k for k, root in enumerate(self.roots) if root == params), None)
+        own = {name: params.get(name) for name in self.names}
+        return next((k for k, root in enumerate(self.roots) if {n: root.get(n) for n in self.names} == own), None)
 
     def beside(self, params: Params, done: Params) -> Prospect | None:
         """What is known of a root beside one that was trained."""
