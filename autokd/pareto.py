@@ -108,7 +108,8 @@ def knee(values: Values, directions: Sequence[str], scales: Sequence[str] | None
     """The row of the best compromise: the front's point farthest from the plane through the front's extremes.
 
     Each objective is scaled (``"linear"`` or ``"log"``) and mapped so that the front spans [0, 1]; there the distance
-    is the sum of the coordinates. The first of equals wins; on a front of one or two points the first member does.
+    is the sum of the coordinates. The first of equals wins. On a front of two points, which both are extremes, the one does that is
+    better where they differ more: in the logarithm of a cost, or in the share of a linear objective's larger value.
     I. Das, "On characterizing the 'knee' of the Pareto curve", Structural Optimization 18, 1999,
     https://doi.org/10.1007/BF01195985.
 
@@ -122,6 +123,11 @@ def knee(values: Values, directions: Sequence[str], scales: Sequence[str] | None
     scaled = _scale(np.asarray(values, dtype=float)[members], directions, scales)
     low, high = scaled.min(axis=0), scaled.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
+    if len(members) == 2 and (high > low).any():
+        linear = np.array([scale == "linear" for scale in scales or ["linear"] * len(low)])
+        size = np.where(linear, np.maximum(np.abs(low), np.abs(high)), 1.0)
+        widest = int(np.argmax((high - low) / np.where(size > 0, size, 1.0)))
+        return int(members[np.argmax(scaled[:, widest])])
     return int(members[np.argmax(np.round(((scaled - low) / span).sum(axis=1), 12))])
 
 

@@ -117,6 +117,9 @@ def test_the_knee_is_the_bend() -> None:
     values = [[0.10, 1.0], [0.50, 2.0], [0.85, 3.0], [0.88, 30.0], [0.90, 100.0], [0.2, 50.0]]
     assert knee(values, ("maximize", "minimize"), ("linear", "log")) == 2
     assert knee([[1.0, 1.0]], MIN2) == 0
+    both, cost = ("maximize", "minimize"), ("linear", "log")
+    assert knee([[0.756, 0.0189], [1.0, 0.01891]], both, cost) == 1, "a quarter more is right at the same cost"
+    assert knee([[0.98, 0.010], [0.99, 0.015]], both, cost) == 0, "half as much again for one point more"
     assert knee([[2.0, 2.0], [1.0, 2.0], [1.0, 2.0]], MIN2) == 1
 
 
