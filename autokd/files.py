@@ -205,12 +205,10 @@ def source_sha256(module: str) -> str:
     found: dict[str, bytes] = {}
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is not None:
-        top, above = module.partition(".")[0], Path(file).parent
-        package = (
-            Path(str(getattr(sys.modules.get(top), "__file__", None) or file)).name == "__init__.py" or "." in module
-        )
-        for _ in range(module.count(".") + (Path(file).name == "__init__.py")):
-            above = above.parent
+        top = module.partition(".")[0]
+        first = getattr(sys.modules.get(top), "__file__", None) or file
+        package = "." in module or Path(first).name == "__init__.py"
+        above = Path(file).parents[module.count(".") + (Path(file).name == "__init__.py")]
         if "site-packages" not in above.parts:
             _collect(module, Path(file), above, top if package else "", found)
         else:  # installed: whole packages are too large to follow, and a lone file has no neighbours of its own

@@ -46,9 +46,8 @@ class Registered:
 
 @cache
 def _points(kind: str) -> dict[str, EntryPoint]:
-    from importlib.metadata import (
-        entry_points,  # a third of the time that `autokd --help` takes, where nothing is looked up
-    )
+    # a third of the time that `autokd --help` takes, where nothing is looked up
+    from importlib.metadata import entry_points
 
     return {p.name: p for p in entry_points(group=f"autokd.{kind}")}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 AUTOKD = [sys.executable, "-m", "autokd.cli"]
@@ -38,6 +39,23 @@ class Ran:
     def errors(self) -> list[str]:
         """The messages that say what went wrong."""
         return [line for line in self.stderr.splitlines() if line.startswith("error:")]
+
+
+@dataclass
+class PlainViews:
+    """Samples as they are, without augmentation: satisfies ``Views``."""
+
+    inputs: np.ndarray
+    count: int = 1
+    fingerprint: str = "digits"
+
+    @property
+    def size(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, positions: np.ndarray, view: int) -> np.ndarray:
+        found: np.ndarray = self.inputs[positions]
+        return found
 
 
 def tiny(**changes: Any) -> dict[str, Any]:

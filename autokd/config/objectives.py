@@ -91,6 +91,17 @@ def metric_of(name: str) -> Metric:
     raise ConfigError("a metric must be one of autokd's or 'package.module:metric'", repr(name), nearest(name, METRICS))
 
 
+def title(metric: str) -> str:
+    """A metric's name for people, without its unit; as it is where it is a person's own, or another version's."""
+    if metric == "params":
+        return "parameters"
+    try:
+        unit = metric_of(metric).unit
+    except ConfigError:
+        return metric
+    return metric if ":" in metric else metric.removesuffix(f"_{unit}").replace("_", " ")
+
+
 def relative_spread(metric: str) -> bool:
     """Whether a measurement's spread is a share of its value, as its metric says; of an unknown metric it is in its unit."""
     return metric in METRICS and METRICS[metric].relative_spread

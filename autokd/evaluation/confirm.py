@@ -31,7 +31,7 @@ def confirm(
         index = parts.dataset.splits.test
         inputs, targets = np.asarray(parts.dataset.inputs[index]), np.asarray(parts.dataset.targets[index])
         metrics = list(dict.fromkeys([*parts.wanted, "recall_min"]))
-        teacher = _teacher_test(parts, home, inputs, tell) if "agreement" in metrics else None
+        teacher = _teacher_test(parts, inputs, tell) if "agreement" in metrics else None
         for place, member in enumerate(waiting):
             tell("confirm on the test split", place / len(waiting))
             with parts.pace():
@@ -47,11 +47,9 @@ def confirm(
         parts.close()
 
 
-def _teacher_test(
-    parts: Parts, home: Path, inputs: np.ndarray, tell: Callable[[str, float | None], None]
-) -> np.ndarray:
+def _teacher_test(parts: Parts, inputs: np.ndarray, tell: Callable[[str, float | None], None]) -> np.ndarray:
     """The teacher's logits on the test split, computed once."""
-    root = home.parent.parent
+    root = parts.root
     place = root / "banks" / f"test-{digest([parts.setup.teacher, parts.dataset.fingerprint])[:32]}.npy"
     if not place.exists():
         teacher = obtain_teacher(parts.plan, parts.dataset, root / "teachers", parts.device, parts.pace, tell)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.pipeline import evaluate
 from autokd.evaluation.recipe import make_teaching
-from autokd.evaluation.rungs import shaped_as, train_on
+from autokd.evaluation.rungs import train_on
+from autokd.evaluation.stages.build import shaped_as
 from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.steps import Evaluation
@@ -77,14 +77,9 @@ def trained_stage(member: Member, parts: Parts) -> Stored[Trained]:
     Raises:
         StudyError: It was dropped from the store.
     """
-    wanted: Any = None
-    for record in member.record.stages:
-        if record.stage in TRAINING:
-            wanted = record
-    if wanted is not None:
-        value = parts.store.find(wanted.stage, wanted.key)
-        if value is not None:
-            place = parts.store.path(wanted.stage, wanted.key)
-            return Stored(Stage(wanted.stage), wanted.key, place, Trained.read(value))
+    last = next((record for record in reversed(member.record.stages) if record.stage in TRAINING), None)
+    found = parts.trained(last.stage, last.key) if last is not None else None
+    if found is not None:
+        return found
     mend = "`storage.max_gb` or `autokd gc` dropped them; the front's are kept by gc."
     raise StudyError(f"the weights of trial {member.number} must be in the stage store", "nothing", mend)

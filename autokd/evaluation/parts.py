@@ -19,7 +19,8 @@ from autokd.evaluation.screening.bench import Bench
 from autokd.evaluation.screening.verdict import remembered
 from autokd.evaluation.stages.measure import Answers, wanted_qualities
 from autokd.evaluation.stages.quantize import clock_of
-from autokd.evaluation.stages.stage import Tools
+from autokd.evaluation.stages.results import Trained
+from autokd.evaluation.stages.stage import Stored, Tools
 from autokd.evaluation.stages.training import Banks, Training
 from autokd.files import read_json
 from autokd.hardware.meter import LatencyMeter
@@ -29,7 +30,7 @@ from autokd.protocols import Dataset
 from autokd.storage.stage_store import StageStore
 from autokd.students.blueprint import Blueprint
 from autokd.students.build import family_key
-from autokd.trial import ParamValue
+from autokd.trial import ParamValue, Stage
 
 SETUP = "setup.json"
 
@@ -162,6 +163,16 @@ class Parts:
         """What stages work with."""
         return Tools(self.pace, self.meter, self.device, **more)
 
+    @property
+    def root(self) -> Path:
+        """The folder that the studies of a ledger share."""
+        return self.home.parent.parent
+
+    def trained(self, stage: str, key: str) -> Stored[Trained] | None:
+        """The stage that holds trained weights; ``None`` once they were dropped from the store."""
+        value = self.store.find(stage, key)
+        return None if value is None else Stored(Stage(stage), key, self.store.path(stage, key), Trained.read(value))
+
     def training(self, teaching: Teaching, lessons: Banks | None = None) -> Training:
         """A training of a student of this study; ``lessons`` are another teacher's than the study's."""
         teacher = (lessons or self.banks) if teaching.asks_teacher else None
@@ -175,10 +186,12 @@ class Parts:
 
     def blueprint(self, shape: Mapping[str, ParamValue]) -> Blueprint:
         """A student of the study's family."""
-        data, plan = self.dataset, self.plan
-        return Blueprint(
-            plan.space.family, shape, data.spec, len(data.classes), plan.config.search_seed, self.family_key
-        )
+        return blueprint_of(self.plan, self.dataset, shape, self.family_key)
 
     def close(self) -> None:
         self.meter.close()
+
+
+def blueprint_of(plan: Plan, data: Dataset, shape: Mapping[str, ParamValue], known: str = "") -> Blueprint:
+    """A student of a plan's family for its data; ``known`` is the family's key, where many are asked for."""
+    return Blueprint(plan.space.family, shape, data.spec, len(data.classes), plan.config.search_seed, known)

@@ -84,7 +84,7 @@ def load_data(plan: Plan, root: Path, tell: Tell) -> Dataset:
     )
 
 
-def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
+def prepare(plan: Plan, root: Path, home: Path, tell: Tell, dataset: Dataset | None = None) -> Prepared:
     """Do all of it, or find it done; leaves ``setup.json`` in the study's folder.
 
     Args:
@@ -92,13 +92,15 @@ def prepare(plan: Plan, root: Path, home: Path, tell: Tell) -> Prepared:
         root: Folder shared by the studies of a ledger: data, teachers and banks are kept there under their content.
         home: The study's own folder.
         tell: Shows progress.
+        dataset: The data, where they were just loaded.
 
     Raises:
         UserError: Data, teacher or device cannot serve.
     """
     device = device_of(plan)
     tell("data", None)
-    dataset = load_data(plan, root, tell)
+    if dataset is None:
+        dataset = load_data(plan, root, tell)
     folder = save_dataset(dataset, root / "datasets")
     quiet = Quiet()
     with LatencyMeter(plan.profiles, quiet, root / CLOCKS) as meter:
@@ -250,7 +252,7 @@ def _fill_banks(
         views = SeededViews(dataset, recipe.augment, plan.config.seed, recipe.cached_views)
         whole = max(1, views.size // recipe.batch_size) * min(recipe.batch_size, views.size)
         used = min(views.count, max(1, math.ceil(recipe.samples / whole)))
-        place = folder / digest([teacher.fingerprint, views.fingerprint])[:32]
+        place = TeacherBank.place(folder, teacher, views)
         TeacherBank.fill(
             teacher,
             views,

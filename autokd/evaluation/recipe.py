@@ -10,7 +10,7 @@ from autokd import registry
 from autokd.config.checks import DISTILL_KEYS, RECIPE_KEYS
 from autokd.config.plan import Plan
 from autokd.config.study_file import DistillationConfig, TrainingConfig
-from autokd.config.untaught import LABELS as LABELS
+from autokd.config.untaught import LABELS
 from autokd.data import class_weights
 from autokd.distillation.knowledge import Knowledge
 from autokd.distillation.knowledge.classic import as_knowledge

@@ -12,7 +12,7 @@ from pathlib import Path
 from autokd.errors import StageFailure, StudyError
 from autokd.evaluation.finish import trained_stage
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.rungs import shaped_as
+from autokd.evaluation.stages.build import shaped_as
 from autokd.evaluation.stages.measure import Quality
 from autokd.evaluation.stages.remeasure import KnownFile, Remeasure
 from autokd.evaluation.steps import Evaluation

@@ -21,6 +21,7 @@ from autokd.config.roots import family_roots
 from autokd.config.space import allowed_bits
 from autokd.distillation.contexts import channels_last, seeded
 from autokd.errors import StageFailure, StudyError
+from autokd.evaluation.parts import blueprint_of
 from autokd.evaluation.screening.verdict import remembered
 from autokd.evaluation.stages.prune import Cutting
 from autokd.evaluation.stages.quantize import clock_of
@@ -66,13 +67,12 @@ def survey(plan: Plan, dataset: Dataset, meter: LatencyMeter, quiet: Quiet) -> l
     Raises:
         StudyError: None of them can.
     """
-    spec, classes = dataset.spec, len(dataset.classes)
-    known = family_key(plan.space.family, spec, classes)
+    known = family_key(plan.space.family, dataset.spec, len(dataset.classes))
     found: list[Surveyed] = []
     reason = "none is named"
     for params in family_roots(plan):
         shape = plan.space.of_stage(Stage.BUILD, params)
-        blueprint = Blueprint(plan.space.family, shape, spec, classes, plan.config.search_seed, known)
+        blueprint = blueprint_of(plan, dataset, shape, known)
         try:
             measured = _costs(plan, dataset, blueprint, 32, Tools(quiet.working, meter))
             costs = {m.name: m.value for m in measured}

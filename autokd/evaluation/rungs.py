@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from autokd.errors import StageFailure
 from autokd.evaluation.parts import Parts
 from autokd.evaluation.recipe import Teaching, make_teaching
-from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.build import restore, shaped_as
 from autokd.evaluation.stages.distill import TrainOn
 from autokd.evaluation.stages.narrow import Narrow
 from autokd.evaluation.stages.prune import Cutting
@@ -91,15 +91,8 @@ def weights_of(parts: Parts, origin: Origin | None) -> Stored[Trained]:
     Raises:
         StageFailure: They were dropped from the store.
     """
-    value = parts.store.find(origin.stage, origin.key) if origin else None
-    if origin is None or value is None:
+    found = parts.trained(origin.stage, origin.key) if origin is not None else None
+    if found is None:
         detail = "the parent's weights are no longer in the stage store (storage.max_gb, autokd gc)"
         raise StageFailure("build", "error", detail)
-    place = parts.store.path(origin.stage, origin.key)
-    return Stored(Stage(origin.stage), origin.key, place, Trained.read(value))
-
-
-def shaped_as(stored: Stored[Trained], blueprint: Blueprint) -> Blueprint:
-    """A blueprint in the shape of a stage's weights: that of its own step, else what it was asked for."""
-    own = stored.value.shape
-    return blueprint if own is None else replace(blueprint, shape=own)
+    return found

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
-from autokd.config.study_file import StudyConfig
 from autokd.data.augment import SeededViews
 from autokd.evaluation.parts import Parts
-from autokd.evaluation.stages.build import restore
+from autokd.evaluation.stages.build import restore, shaped_as
 from autokd.evaluation.stages.results import Trained
 from autokd.evaluation.stages.stage import Stored
 from autokd.evaluation.stages.training import Banks
 from autokd.evaluation.trial_dir import TrialDir
-from autokd.files import digest
 from autokd.protocols import Recipe, TeacherOptions
 from autokd.teachers.bank import TeacherBank
 from autokd.teachers.module import ModuleTeacher
@@ -40,18 +37,15 @@ def ask(tutor: Tutor, parts: Parts, trial: TrialDir, recipe: Recipe) -> Banks | 
         trial: The trial that asks first is charged.
         recipe: How the student is trained.
     """
-    value = parts.store.find(tutor.stage, tutor.key)
-    if value is None:
+    stored = parts.trained(tutor.stage, tutor.key)
+    if stored is None:
         return None
-    stored = Stored(Stage(tutor.stage), tutor.key, parts.store.path(tutor.stage, tutor.key), Trained.read(value))
-    config: StudyConfig = parts.plan.config
     count = views_of(parts.train_size, recipe.fresh_views)
-    views = SeededViews(parts.dataset, recipe.augment, config.seed, recipe.fresh_views)
+    views = SeededViews(parts.dataset, recipe.augment, parts.plan.config.seed, recipe.fresh_views)
     began, cpu = time.monotonic(), time.process_time()
     with trial.guard(Stage.DISTILL):
         teacher = _teacher(tutor, stored, parts)
-        # by the weights themselves: a stage's key says how they were made, and another study may have made others so
-        place = parts.home.parent.parent / "banks" / digest([teacher.fingerprint, views.fingerprint])[:32]
+        place = TeacherBank.place(parts.root / "banks", teacher, views)
         TeacherBank.fill(teacher, views, place, count=min(count, views.count), pace=parts.pace)
     trial.records.append(StageRecord(TEACH, tutor.key, time.monotonic() - began, time.process_time() - cpu))
     return Banks(teacher.fingerprint, {recipe.augment: str(place)}, min(count, views.count))
@@ -59,9 +53,7 @@ def ask(tutor: Tutor, parts: Parts, trial: TrialDir, recipe: Recipe) -> Banks | 
 
 def _teacher(tutor: Tutor, stored: Stored[Trained], parts: Parts) -> ModuleTeacher:
     space, data = parts.plan.space, parts.dataset
-    blueprint = parts.blueprint(space.of_stage(Stage.BUILD, tutor.params))
-    if stored.value.shape is not None:
-        blueprint = replace(blueprint, shape=stored.value.shape)
+    blueprint = shaped_as(stored, parts.blueprint(space.of_stage(Stage.BUILD, tutor.params)))
     options = TeacherOptions(
         options={"scores": "logits"},
         spec=data.spec,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autokd.config.objectives import metric_of
-from autokd.errors import UserError
+from autokd.config.objectives import metric_of, title
 from autokd.storage.attributes import FACTS_KEY
 from autokd.storage.results import Member, choose, compared_with
 from autokd.study.opened import OpenStudy
@@ -16,17 +15,6 @@ WORDS = {
     "params": ("fewer parameters", "more parameters"),
 }
 """What a cost is called that is below and above the other's."""
-
-
-def title(metric: str) -> str:
-    """A metric's name for people, without its unit; as it is where it is a person's own, or another version's."""
-    if metric == "params":
-        return "parameters"
-    try:
-        unit = metric_of(metric).unit
-    except UserError:
-        return metric
-    return metric if ":" in metric else metric.removesuffix(f"_{unit}").replace("_", " ")
 
 
 def against(value: float, other: float | None, metric: str) -> str:

@@ -11,6 +11,7 @@ from autokd.config.plan import Plan, difference
 from autokd.config.study_file import AUTO
 from autokd.errors import StorageError, StudyError
 from autokd.hardware.profile import check_host
+from autokd.protocols import Dataset
 from autokd.storage.attributes import CONFIG_KEY, EDITED_KEY, FACTS_KEY, REFERENCE_KEY, SPENT_KEY, STATE_KEY
 from autokd.storage.folders import home_of, new_home, writable
 from autokd.storage.heartbeat import driving
@@ -40,6 +41,7 @@ def search_plan(
         UserError: Data, teacher, device or constraints cannot serve.
     """
     spent = spent or Spent.from_now()
+    dataset: Dataset | None = None
     url = storage_url(plan.config.storage.url)
     tell = (watcher or Silent()).tell
     check_place(url)
@@ -49,7 +51,7 @@ def search_plan(
         check_source(plan, url)
         with new_home(home_of(plan, url), url) as home:
             if not Ledger.exists(url, plan.config.name):  # another process may just have made it
-                _check_before(plan, home, tell)
+                dataset = _check_before(plan, home, tell)
                 OpenStudy.create(plan, url)
     study = OpenStudy.open(plan.config.name, url)
     if study.plan.fingerprint() != plan.fingerprint():
@@ -57,11 +59,11 @@ def search_plan(
         mend = "Give it another `name`, or go on with the old one: `autokd resume`."
         raise StudyError(f"study {plan.config.name!r} must keep its configuration", f"other values of {what}", mend)
     study.plan = plan
-    return study, run(study, watcher, ray_address, spent)
+    return study, run(study, watcher, ray_address, spent, dataset)
 
 
-def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> None:
-    """All that can be refused before the study is in the ledger."""
+def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], None]) -> Dataset:
+    """All that can be refused before the study is in the ledger; gives the data, which were loaded for it."""
     from autokd.evaluation.prepare import check_augmentations, device_of, load_data
     from autokd.evaluation.recipe import check_class_weights
     from autokd.evaluation.screening.preflight import probe, refuse_impossible, refuse_unbuildable, set_up_untaught
@@ -89,18 +91,24 @@ def _check_before(plan: Plan, home: Path, tell: Callable[[str, float | None], No
         limited = any(not c.needs_training for c in plan.constraints)
         if not limited and registry.shipped("families", plan.space.family):
             refuse_unbuildable(plan, dataset)  # what builds exports, and nothing else can be impossible
-            return
+            return dataset
         set_up_untaught(plan, dataset, root, home)
         count = 24 if limited else 4
         with closing(Evaluator(home, screen_limits(plan))) as worker:
             found, failed = probe(plan, worker.screen, count, tell)
     refuse_impossible(plan, found, failed)
+    return dataset
 
 
 def run(
-    study: OpenStudy, watcher: Watcher | None = None, ray_address: str | None = None, spent: Spent | None = None
+    study: OpenStudy,
+    watcher: Watcher | None = None,
+    ray_address: str | None = None,
+    spent: Spent | None = None,
+    dataset: Dataset | None = None,
 ) -> str:
-    """Run, or go on, until the budget is spent. Returns why it ended. Arguments as those of :func:`search_plan`.
+    """Run, or go on, until the budget is spent. Returns why it ended. Arguments as those of :func:`search_plan`; ``dataset``:
+    the study's data, where they were just loaded.
 
     Raises:
         UserError: Data, teacher or device cannot serve; another driver is at work.
@@ -111,7 +119,7 @@ def run(
         if text != study.ledger.attr(CONFIG_KEY):
             study.ledger.set_attr(CONFIG_KEY, text)
         try:
-            reason = _run(study, watcher, ray_address, total)
+            reason = _run(study, watcher, ray_address, total, dataset)
         except BaseException as error:
             ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
             with suppress(StorageError):
@@ -124,7 +132,13 @@ def run(
         return reason
 
 
-def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None, spent: Callable[[], float]) -> str:
+def _run(
+    study: OpenStudy,
+    watcher: Watcher,
+    ray_address: str | None,
+    spent: Callable[[], float],
+    dataset: Dataset | None,
+) -> str:
     from autokd.evaluation.prepare import prepare
     from autokd.runners.threads import torch_threads
     from autokd.strategies.driver import Driver
@@ -158,7 +172,7 @@ def _run(study: OpenStudy, watcher: Watcher, ray_address: str | None, spent: Cal
         watcher.tell(f"warning: {unused}", None)
     study.ledger.set_attr(STATE_KEY, "preparing")
     with writable(study.home), torch_threads(study.plan.config.resources.cpus_per_trial):
-        prepared = prepare(study.plan, study.root, study.home, watcher.tell)
+        prepared = prepare(study.plan, study.root, study.home, watcher.tell, dataset)
     if edited:
         study.ledger.set_attr(EDITED_KEY, len(study.ledger.trials()))
     study.ledger.set_attr(FACTS_KEY, prepared.facts)

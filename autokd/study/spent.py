@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from autokd.hardware.cpu_time import ProcessTree
 from autokd.storage.attributes import SPENT_KEY
 from autokd.storage.ledger import record_of
 from autokd.study.opened import OpenStudy
+from autokd.trial import TrialRecord
 
 
 @dataclass
@@ -34,8 +35,11 @@ class Spent:
         return lambda: before + self.tree.cpu_s() - self.since
 
 
-def spent_before(study: OpenStudy) -> float:
-    """CPU seconds that were spent for a study so far; a ledger of version 0.1 knows those in its trials."""
-    records = (record_of(trial) for trial in study.ledger.trials())
-    trials = sum(record.cpu_s for record in records if record is not None)
+def spent_before(study: OpenStudy, records: Iterable[TrialRecord | None] | None = None) -> float:
+    """CPU seconds that were spent for a study so far; a ledger of version 0.1 knows those in its trials.
+
+    ``records`` are those of the trials, where they were read already.
+    """
+    known = map(record_of, study.ledger.trials()) if records is None else records
+    trials = sum(record.cpu_s for record in known if record is not None)
     return max(trials, float(study.ledger.attr(SPENT_KEY, 0.0)))

@@ -38,7 +38,7 @@ def status(study: OpenStudy) -> dict[str, Any]:
         "retimed": sum(r is not None and r.retimed is not None for r in records),
         "running": running(study),
         "cpu_s": sum(r.cpu_s for r in records if r is not None),
-        "spent_cpu_s": spent_before(study),
+        "spent_cpu_s": spent_before(study, records),
         "wall_s": study.ledger.attr(WALL_KEY, 0.0),
         "front": len(study.front()),
         "hypervolume": study.hypervolume(),

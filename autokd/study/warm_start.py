@@ -64,12 +64,12 @@ def _check_facts(name: str, before: Any, now: Any) -> None:
             raise StudyError(f"{words} must be those of study {name}", "others since then", mend)
 
 
-# --------------------------------------------------------------------------------------------------------- receive
-
-
 def _fingerprint(facts: Mapping[str, Any], key: str) -> str | None:
     """Of the data, or of the teacher; ``None`` where there is none."""
     return (facts.get(key) or {}).get("fingerprint")
+
+
+# --------------------------------------------------------------------------------------------------------- receive
 
 
 def receive(study: OpenStudy, watcher: Watcher) -> str:

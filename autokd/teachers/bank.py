@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from autokd.errors import StorageError, TeacherError
-from autokd.files import new_file
+from autokd.files import digest, new_file
 from autokd.protocols import Pace, TapTeacher, Teacher, Views
 from autokd.teachers.batches import batch_size
 
@@ -103,6 +103,11 @@ class TeacherBank:
                     file.parent.mkdir(exist_ok=True)
                 _write(file, batches, (views.size, *found[tap].shape[1:]))
         return bank
+
+    @staticmethod
+    def place(folder: Path, teacher: Teacher, views: Views) -> Path:
+        """Where below ``folder`` a teacher's bank for these views is: by what the teacher is, not by how it was made."""
+        return folder / digest([teacher.fingerprint, views.fingerprint])[:32]
 
     @classmethod
     def open(cls, folder: Path) -> TeacherBank:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of, title
 from autokd.config.space import SearchSpace
-from autokd.dashboard.analysis.texts import title
 from autokd.formatting import brief, number
 from autokd.trial import ERROR, Stage
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
+from autokd.config.objectives import Objective, metric_of, title
 from autokd.dashboard.analysis.student_tables import Reading, readings
-from autokd.dashboard.analysis.texts import title
 from autokd.formatting import brief
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member

@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, metric_of
-from autokd.dashboard.analysis.texts import title
+from autokd.config.objectives import Objective, metric_of, title
 from autokd.figures import front_history
 from autokd.formatting import number, summary
 from autokd.storage.lineage import FINISH, NARROW, REFINE, ROOT, TRAIN, Lineage, cut_text, grouped, left_words

@@ -100,15 +100,16 @@ def wall_seconds(stated: float, frame: pd.DataFrame, running: Sequence[Running],
     return stated + max(0.0, now - since)
 
 
-def budget(limits: BudgetConfig, frame: pd.DataFrame, wall_s: float) -> list[Spent]:
-    """What is spent of every limit that the study has."""
+def budget(limits: BudgetConfig, frame: pd.DataFrame, wall_s: float, cpu_s: float = 0.0) -> list[Spent]:
+    """What is spent of every limit that the study has; ``cpu_s``: of everything, where the ledger says it."""
     found = []
     if limits.trials is not None:
         found.append(Spent("trials", float(counted(frame).sum()), float(limits.trials)))
     if limits.wall_s is not None:
         found.append(Spent("clock", wall_s, limits.wall_s))
     if limits.cpu_s is not None:
-        found.append(Spent("CPU", float(column(frame, "cpu_s").astype(float).sum()), limits.cpu_s))
+        trials = float(column(frame, "cpu_s").astype(float).sum())
+        found.append(Spent("CPU", max(trials, cpu_s), limits.cpu_s))
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import Objective, error_of, metric_of, relative_spread
-from autokd.dashboard.analysis.texts import UNITS, heading, small_times, title, where
+from autokd.config.objectives import Objective, error_of, metric_of, relative_spread, title
+from autokd.dashboard.analysis.texts import UNITS, heading, small_times, where
 from autokd.formatting import brief, number
 from autokd.storage.lineage import Lineage, left_words
 from autokd.storage.results import Member

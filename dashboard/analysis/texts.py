@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.config.objectives import metric_of
+from autokd.config.objectives import metric_of, title
 from autokd.errors import UserError
-from autokd.study.against import title as title
 from autokd.trial import Measurement
 
 UNITS = {"ratio": (100.0, "%"), "bytes": (1e-3, "kB"), "ms": (1.0, "ms")}

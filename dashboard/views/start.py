@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from autokd.config.objectives import metric_of
+from autokd.config.objectives import metric_of, title
 from autokd.config.template import study_template
 from autokd.dashboard import source
-from autokd.dashboard.analysis.texts import plain, title
+from autokd.dashboard.analysis.texts import plain
 from autokd.dashboard.commands import drivers, launch
 from autokd.dashboard.commands.launch import Job
 from autokd.dashboard.commands.study_file import Checked, check, free_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from autokd.config.objectives import Objective
+from autokd.config.objectives import Objective, title
 from autokd.dashboard.analysis import ablation, evidence, importance, student_tables, students, texts
 from autokd.dashboard.analysis.selection import compromise
 from autokd.dashboard.analysis.texts import plain
@@ -87,7 +87,7 @@ def headline(view: View, member: Member) -> None:
     for place, name in zip(st.columns(max(1, len(shown))), shown, strict=False):
         m = measured[name]
         where = f"on {m.profile}" if m.profile else texts.where(m)
-        place.metric(plain(f"{texts.title(m.metric)}, {where}"), plain(number(m.value, m.unit)))
+        place.metric(plain(f"{title(m.metric)}, {where}"), plain(number(m.value, m.unit)))
     told = [
         text for name in shown if (text := against(measured[name].value, view.teacher.get(name), measured[name].metric))
     ]

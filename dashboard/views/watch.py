@@ -27,7 +27,7 @@ from autokd.figures import (
     volume_unit,
 )
 from autokd.formatting import span
-from autokd.storage.attributes import WALL_KEY
+from autokd.storage.attributes import SPENT_KEY, WALL_KEY
 from autokd.strategies.monitors import gate_frame, watch_frame
 from autokd.strategies.proxy import ProxyGate
 
@@ -46,7 +46,8 @@ def page(view: View) -> None:
     running = view.reader.running
     stated = float(view.reader.attrs.get(WALL_KEY) or 0.0)
     wall = progress.wall_seconds(stated, frame, running, view.live, now)
-    spent = progress.budget(view.plan.config.budget, frame, wall)
+    everything = float(view.reader.attrs.get(SPENT_KEY) or 0.0)
+    spent = progress.budget(view.plan.config.budget, frame, wall, everything)
     found = kept_history(view, view.plan.objectives, view.reference)
     numbers(view, spent, found, wall)
     how_far(view, spent)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from support import PlainViews
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,22 +51,6 @@ class Net(nn.Module):
 
 
 @dataclass
-class Rows:
-    """Views without augmentation."""
-
-    inputs: np.ndarray
-    count: int = 1
-    fingerprint: str = "digits"
-
-    @property
-    def size(self) -> int:
-        return len(self.inputs)
-
-    def batch(self, positions: np.ndarray, view: int) -> np.ndarray:
-        return self.inputs[positions]
-
-
-@dataclass
 class Said:
     """A teacher's taps, computed once as a bank would."""
 
@@ -84,7 +69,9 @@ def lesson() -> Lesson:
     torch.set_num_threads(1)
     x, y = load_digits(return_X_y=True)
     x, y = x.reshape(-1, 1, 8, 8).astype(np.uint8), y.astype(np.int64)
-    plain = Lesson(Rows(x[:1200]), y[:1200], (x[1200:1600], y[1200:1600]), replace(SHORT, samples=12000), Labels(), 0)
+    plain = Lesson(
+        PlainViews(x[:1200]), y[:1200], (x[1200:1600], y[1200:1600]), replace(SHORT, samples=12000), Labels(), 0
+    )
     teacher = Net(96, seed=5)
     trainer.fit(teacher, plain)
     with torch.no_grad():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from support import PlainViews
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,22 +28,6 @@ from autokd.testing.methods import check_method
 NAMES = tuple(str(digit) for digit in range(10))
 RARE = (1, 3, 8, 9)
 RECIPE = Recipe(samples=9_000, batch_size=32, lr=0.05, views=1)
-
-
-@dataclass
-class Plain:
-    """The digits as they are: satisfies ``Views``."""
-
-    inputs: np.ndarray
-    count: int = 1
-    fingerprint: str = "digits"
-
-    @property
-    def size(self) -> int:
-        return len(self.inputs)
-
-    def batch(self, positions: np.ndarray, view: int) -> np.ndarray:
-        return np.asarray(self.inputs[positions])
 
 
 class Wise:
@@ -78,7 +62,7 @@ def recalls(data: tuple[np.ndarray, ...], knowledge: Knowledge, stated: str | No
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
     weights = sample_weights(stated, y, NAMES)
-    fit(net, Lesson(Plain(x), y, (other, truth), RECIPE, knowledge, seed, Wise(y), weights=weights))
+    fit(net, Lesson(PlainViews(x), y, (other, truth), RECIPE, knowledge, seed, Wise(y), weights=weights))
     with torch.no_grad():
         found = ByClass.count(net(torch.from_numpy(other)).numpy(), truth)
     return np.array([found.recall(c) for c in range(10)])
@@ -131,7 +115,7 @@ def test_a_knowledge_that_does_not_heed_them_is_refused(unbalanced: tuple[np.nda
 def test_weights_must_be_one_a_sample(unbalanced: tuple[np.ndarray, ...]) -> None:
     x, y, other, truth = unbalanced
     weights = np.ones(len(y) - 1, dtype=np.float32)
-    lesson = Lesson(Plain(x), y, (other, truth), RECIPE, Labels(), 0, weights=weights)
+    lesson = Lesson(PlainViews(x), y, (other, truth), RECIPE, Labels(), 0, weights=weights)
     with pytest.raises(ValueError, match="weights and views must be aligned"):
         fit(nn.Linear(64, 10), lesson)
 
@@ -145,7 +129,7 @@ def test_a_checkpoint_of_other_weights_is_not_gone_on_from(unbalanced: tuple[np.
         torch.manual_seed(0)
         recipe = Recipe(samples=len(y) * 4, batch_size=32, lr=0.05, views=1)
         weights = sample_weights(stated, y, NAMES)
-        lesson = Lesson(Plain(x), y, (other, truth), recipe, Labels(), 0, weights=weights)
+        lesson = Lesson(PlainViews(x), y, (other, truth), recipe, Labels(), 0, weights=weights)
         fit(nn.Linear(64, 10), lesson, Session(checkpoint=tmp_path / "checkpoint", until=until, report=made.append))
         return len(made)
 

@@ -17,6 +17,18 @@ def burn(seconds: float) -> None:
         pass
 
 
+def while_alive_and_after(tree: ProcessTree, program: str) -> tuple[float, float]:
+    """CPU seconds once a program has written a line, and after it ended because its standard input did."""
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdin is not None
+    child.stdout.readline()
+    alive = tree.cpu_s(now=True)
+    child.stdin.close()
+    child.wait()
+    child.stdout.close()
+    return alive, tree.cpu_s(now=True)
+
+
 def test_own_work_counts() -> None:
     tree = ProcessTree()
     before = tree.cpu_s(now=True)
@@ -27,19 +39,9 @@ def test_own_work_counts() -> None:
 def test_a_child_counts_while_it_lives_and_after() -> None:
     tree = ProcessTree()
     before = tree.cpu_s(now=True)
-    child = subprocess.Popen(
-        [sys.executable, "-c", BURN + "import sys\nprint('done', flush=True)\nsys.stdin.read()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert child.stdout is not None and child.stdin is not None
-    child.stdout.readline()
-    alive = tree.cpu_s(now=True) - before
-    assert alive >= 0.35
-    child.stdin.close()
-    child.wait()
-    child.stdout.close()
-    assert tree.cpu_s(now=True) - before >= alive - 1e-6
+    alive, dead = while_alive_and_after(tree, BURN + "import sys\nprint('done', flush=True)\nsys.stdin.read()")
+    assert alive - before >= 0.35
+    assert dead >= alive - 1e-6
 
 
 def test_a_killed_grandchild_is_not_forgotten() -> None:
@@ -51,15 +53,9 @@ def test_a_killed_grandchild_is_not_forgotten() -> None:
     )
     tree = ProcessTree()
     before = tree.cpu_s(now=True)
-    child = subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout is not None and child.stdin is not None
-    child.stdout.readline()
-    seen = tree.cpu_s(now=True) - before
-    assert seen >= 0.35
-    child.stdin.close()
-    child.wait()
-    child.stdout.close()
-    assert tree.cpu_s(now=True) - before >= seen - 1e-6
+    alive, dead = while_alive_and_after(tree, outer)
+    assert alive - before >= 0.35
+    assert dead >= alive - 1e-6
 
 
 def test_a_fresh_look_is_not_taken_at_every_call() -> None:

@@ -18,7 +18,7 @@ from autokd.config.plan import Plan
 from autokd.config.space import SearchSpace
 from autokd.data.dataset_store import save_dataset
 from autokd.errors import ConfigError, StageFailure, StudyError
-from autokd.evaluation.parts import SETUP, Parts, Setup
+from autokd.evaluation.parts import SETUP, Parts, Setup, blueprint_of
 from autokd.evaluation.prepare import device_of, recipes
 from autokd.evaluation.recipe import make_method
 from autokd.evaluation.screening.verdict import remembered
@@ -28,8 +28,6 @@ from autokd.evaluation.stages.screen import Screen
 from autokd.evaluation.trial_dir import TrialDir
 from autokd.files import write_json
 from autokd.protocols import Dataset
-from autokd.students.blueprint import Blueprint
-from autokd.students.build import family_key
 from autokd.trial import ParamValue, Stage
 
 TRIALS = 24
@@ -173,13 +171,10 @@ def refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
     Raises:
         StudyError: None does.
     """
-    spec, classes = dataset.spec, len(dataset.classes)
-    known = family_key(plan.space.family, spec, classes)
     reason = "none"
     for params in corners(plan.space) + draw(plan.space, 2, plan.config.seed):
-        shape = plan.space.of_stage(Stage.BUILD, params)
         try:
-            Blueprint(plan.space.family, shape, spec, classes, plan.config.search_seed, known).build()
+            blueprint_of(plan, dataset, plan.space.of_stage(Stage.BUILD, params)).build()
         except ConfigError as error:
             reason = str(error)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,3 +42,9 @@ def restore(blueprint: Blueprint, stored: Stored[Trained]) -> nn.Module:
     student = blueprint.build()
     shrink_to(student, load_file(stored.folder / WEIGHTS))
     return student.eval()
+
+
+def shaped_as(stored: Stored[Trained], blueprint: Blueprint) -> Blueprint:
+    """A blueprint in the shape of a stage's weights: that of its own step, else what it was asked for."""
+    own = stored.value.shape
+    return blueprint if own is None else replace(blueprint, shape=own)

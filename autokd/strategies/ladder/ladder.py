@@ -21,7 +21,7 @@ from autokd.storage.lineage import rung_text
 from autokd.strategies.ladder.arms import RACE, arms_of, root_arms
 from autokd.strategies.ladder.forecast import Forecast
 from autokd.strategies.ladder.nodes import Forest, Node, rate_of
-from autokd.strategies.ladder.prospects import Survey
+from autokd.strategies.ladder.prospects import Prospect, Survey
 from autokd.strategies.ladder.roots import SEARCHED, proposed_root
 from autokd.strategies.strategy import DONE
 from autokd.trial import Candidate, Origin, ParamValue, Rung, TrialRecord
@@ -129,9 +129,7 @@ class Ladder:
         arms = arms_of(self.forest, self.options, left)
         # what a root brings is told from those before it: one at a time
         if waiting and done and not any(r.state == "running" for r in mine):
-            known = self.survey
-            others = [(p, known.beside(p, done[-1].params) if known is not None else None) for p in waiting]
-            arms += root_arms(self.forest, done, left, others)
+            arms += root_arms(self.forest, done, left, [(p, self._prospect(p, done)) for p in waiting])
         best = max(arms, key=lambda a: a.rate, default=None)
         if best is None and self.forest.volume == 0 and (step := self._down_to_the_reference()):
             return step
@@ -189,14 +187,15 @@ class Ladder:
 
     def _believe(self, done: Sequence[Node], mine: Sequence[Node]) -> None:
         """Count what runs as if it had given what is expected of it."""
-        forecast, known = Forecast(self.forest), self.survey
+        forecast = Forecast(self.forest)
         # what a root of the sampler's will be like nobody can tell, only about what it costs
         likely = [n for n in self.forest.running() if n.rung.kind != "root" or n in mine]
-        expected = []
-        for n in likely:
-            prospect = known.beside(n.params, done[-1].params) if known is not None and done else None
-            expected.append(forecast.of_running(n, done, prospect))
+        expected = (forecast.of_running(n, done, self._prospect(n.params, done)) for n in likely)
         self.forest.believe([found for found in expected if found])
+
+    def _prospect(self, params: Mapping[str, ParamValue], done: Sequence[Node]) -> Prospect | None:
+        """What the survey knows of a root beside the last that was trained."""
+        return self.survey.beside(params, done[-1].params) if self.survey is not None and done else None
 
     def _spent(self) -> float:
         """CPU seconds of all rungs that ended, and of what was done beside them."""

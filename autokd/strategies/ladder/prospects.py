@@ -15,7 +15,6 @@ Params = Mapping[str, ParamValue]
 class Prospect:
     """A root beside another: how much dearer to use and to train, and how many places further in the family's order."""
 
-    params: Params
     larger: float
     dearer: float
     places: int
@@ -73,4 +72,4 @@ class Survey:
         if here is None or there is None:
             return None
         larger, dearer = self.costs[here] / self.costs[there], self.train_s[here] / self.train_s[there]
-        return Prospect(params, larger, dearer, max(1, here - there))
+        return Prospect(larger, dearer, max(1, here - there))

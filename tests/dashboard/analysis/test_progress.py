@@ -54,6 +54,10 @@ def test_a_budget_says_what_is_spent() -> None:
     spent = progress.budget(BudgetConfig(trials=60, wall_s=100.0, cpu_s=300.0), frame, 34.0)
     assert [s.share for s in spent] == pytest.approx([0.5, 0.34, 0.1])
     assert [str(s) for s in spent] == ["30 of 60 trials", "34 s of 100 s", "30 s of 5 min CPU time"]
+    everything = progress.budget(BudgetConfig(cpu_s=300.0), frame, 34.0, 290.0)
+    assert [(s.unit, s.done, s.of) for s in everything] == [("CPU", 290.0, 300.0)], (
+        "what trials are not charged for counts"
+    )
 
 
 def test_a_larger_budget_is_offered_for_what_is_spent() -> None:
